@@ -1,0 +1,34 @@
+"""What pressure does to a cell: the table of cells, the physics prior and the Gaussian-process surrogate.
+
+Names are loaded on first use, so that reading a table does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from surrogates.cells import Cell, Condition
+    from surrogates.errors import TableError, UserError
+    from surrogates.prior import Prior
+    from surrogates.surrogate import Optimum, Surrogate, fit
+
+__all__ = ["Cell", "Condition", "Optimum", "Prior", "Surrogate", "TableError", "UserError", "fit"]
+
+_HOMES = {
+    "Cell": "cells",
+    "Condition": "cells",
+    "Optimum": "surrogate",
+    "Prior": "prior",
+    "Surrogate": "surrogate",
+    "TableError": "errors",
+    "UserError": "errors",
+    "fit": "surrogate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'surrogates' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"surrogates.{_HOMES[name]}"), name)

@@ -1,0 +1,59 @@
+"""The posterior of one condition as a BoTorch model, so that every acquisition function of BoTorch works on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from botorch.acquisition.objective import PosteriorTransform
+from botorch.models.model import Model
+from botorch.posteriors.fully_bayesian import GaussianMixturePosterior
+from gpytorch.distributions import MultivariateNormal
+from torch import Tensor
+
+from surrogates.inference import Posterior
+
+PARTICLES = 64
+JITTER = 1e-8
+
+
+class EnsembleModel(Model):
+    """Equally weighted Gaussian processes over points (x, u): x = ln(P / 300 kPa), u = ln(current density).
+
+    Values are y on the model scale. The weighted particles of the posterior are resampled to `particles` equal ones.
+    """
+
+    _is_ensemble = True
+
+    def __init__(self, posterior: Posterior, particles: int = PARTICLES, seed: int = 0) -> None:
+        super().__init__()
+        self._ensemble = posterior.thinned(particles, torch.Generator().manual_seed(seed))
+
+    @property
+    def num_outputs(self) -> int:
+        """One outcome."""
+        return 1
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """(particles,)."""
+        return torch.Size([len(self._ensemble.weights)])
+
+    def posterior(
+        self,
+        X: Tensor,  # noqa: N803  (BoTorch's name)
+        output_indices: list[int] | None = None,
+        observation_noise: bool | Tensor = False,
+        posterior_transform: PosteriorTransform | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The joint posterior at X of shape (..., q, 2): a mixture over particles of shape (..., particles, q, 1)."""
+        x, u = X[..., None, :, 0], X[..., None, :, 1]
+        features = self._ensemble.basis.features(x, u)
+        theta, sites = self._ensemble.theta, self._ensemble.sites
+        mean = self._ensemble.level - theta.penalty(x, u) + (features @ sites.weight_mean[:, :, None])[..., 0]
+        cov = features @ sites.weight_cov @ features.transpose(-1, -2)
+        noise = theta.scatter**2 if observation_noise is True else torch.zeros_like(theta.scatter)
+        eye = torch.eye(X.shape[-2], dtype=X.dtype)
+        mixture = GaussianMixturePosterior(MultivariateNormal(mean, cov + (noise[:, None, None] + JITTER) * eye))
+        return posterior_transform(mixture) if posterior_transform is not None else mixture

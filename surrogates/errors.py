@@ -1,0 +1,47 @@
+"""What the user can mend, in one tree.
+
+    UserError (ValueError)      a request that cannot be carried out as stated; the message says what to do
+    └── TableError              one or more `Problem`s in a table of cells: all are listed, none is stored
+
+Anything else that is raised is a fault of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHOWN = 20
+
+
+class UserError(ValueError):
+    """A request that the user can correct; the text is shown to the user as it is."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a table: where it is, what was expected, what was found, what to do."""
+
+    row: str
+    column: str
+    expected: str
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        place = ", ".join(part for part in (self.row, f"column {self.column}" if self.column else "") if part)
+        text = f"{place + ': ' if place else ''}expected {self.expected}; found {self.found}"
+        return f"{text}. {self.remedy}" if self.remedy else f"{text}."
+
+
+class TableError(UserError):
+    """A table of cells that cannot be taken; `problems` holds every reason, `source` the file or origin."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        shown = [f"  {problem}" for problem in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            shown.append(f"  ... and {len(self.problems) - SHOWN} more")
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__("\n".join([f"{source}: {count}; nothing was stored.", *shown]))

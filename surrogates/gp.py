@@ -1,0 +1,138 @@
+"""The Gaussian process over pressure and current density, in weight space, batched over S particles.
+
+Notation (all tensors float64)
+------------------------------
+symbol   meaning                                                                  shape
+x, u     ln(P / 300 kPa); ln(current density / 1 unit)                            (n,)
+theta    `Parameters`: what the curve depends on non-linearly                     (S,) each
+h        `penalty`: how far the two-mode curve lies below its best                (S, n)
+Phi      `Basis.features`: 1, u, u^2 and M sines that carry the residual g        (n, F)
+Lambda   `Basis.variances`: prior variances of the weights w                      (S, F)
+
+The curve on the model scale is  f(x, u) = level - h(x - x* - s u) + Phi(x, u) w,  w ~ N(0, diag Lambda).
+Level and residual enter linearly, so given theta the posterior of w is Gaussian and the cost is linear in cells.
+
+The residual has the squared exponential kernel  v exp(-d^2 / (2 l^2)),  expanded in the Laplacian's eigenfunctions
+on [c - L, c + L] after Solin and Saerkkae, Stat. Comput. 30, 419 (2020), eqs. 20 and 56:
+phi_m(x) = L^-1/2 sin(omega_m (x - c + L)),  omega_m = m pi / (2 L),  Lambda_m = v sqrt(2 pi) l exp(-l^2 omega_m^2 / 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from surrogates.prior import Prior
+
+DTYPE = torch.float64
+SINES = 12
+DOMAIN_KPA = (3.0, 10_000.0)
+PADDING = 1.0
+CURVATURE_SD = 0.3
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run small tensor work on one thread, without gradients: thread hand-over costs more than the work itself."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def tensor(values: object) -> Tensor:
+    """`values` as a float64 tensor."""
+    return torch.as_tensor(values, dtype=DTYPE)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Non-linear parameters of S particles, each of shape (S,).
+
+    `physics` is 1 where the two-mode curve holds and 0 where pressure acts through the residual alone (or, with
+    `residual_sd` 0, not at all); `scatter` is the sd of one cell around the curve.
+    """
+
+    x_best: Tensor
+    slope_contact: Tensor
+    slope_short: Tensor
+    shift: Tensor
+    scatter: Tensor
+    residual_sd: Tensor
+    residual_length: Tensor
+    physics: Tensor
+
+    def modes(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """ln of each mode's rate over the smallest summed rate: (falling with pressure, rising), each (S, n).
+
+        x, u: (n,), or (..., 1, n) for a batch of point sets.
+        """
+        a, b = self.slope_contact[:, None], self.slope_short[:, None]
+        d = x - self.x_best[:, None] - self.shift[:, None] * u
+        total = torch.log(a + b)
+        return torch.log(b) - total - a * d, torch.log(a) - total + b * d
+
+    def penalty(self, x: Tensor, u: Tensor) -> Tensor:
+        """h of shape (S, n): ln of the summed rates of both modes over their smallest sum; 0 without physics."""
+        falling, rising = self.modes(x, u)
+        return self.physics[:, None] * torch.logaddexp(falling, rising)
+
+    def penalty_slope(self, x: Tensor, u: Tensor) -> Tensor:
+        """dh/dx of shape (S, n)."""
+        falling, rising = self.modes(x, u)
+        share = torch.sigmoid(falling - rising)
+        a, b = self.slope_contact[:, None], self.slope_short[:, None]
+        return self.physics[:, None] * (b * (1 - share) - a * share)
+
+    def select(self, index: Tensor) -> Parameters:
+        """The particles at `index`."""
+        return Parameters(**{name: value[index] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The features of the linear part on ln-pressures from `low` to `high`; beyond them the residual stays constant."""
+
+    low: float
+    high: float
+    level_sd: float
+    current_sd: float
+
+    @classmethod
+    def spanning(cls, x: Tensor, prior: Prior, level_sd: float) -> Basis:
+        """A basis over the usual pressures, widened to `x`."""
+        low, high = (math.log(kpa / 300.0) for kpa in DOMAIN_KPA)
+        if len(x):
+            low, high = min(low, float(x.min())), max(high, float(x.max()))
+        return cls(low, high, level_sd, prior.current_effect.sd)
+
+    @property
+    def _half_width(self) -> float:
+        return (self.high - self.low) / 2 + PADDING
+
+    def _frequencies(self) -> Tensor:
+        count = round(SINES * max(1.0, (self.high - self.low) / math.log(DOMAIN_KPA[1] / DOMAIN_KPA[0])))
+        return torch.arange(1, count + 1, dtype=DTYPE) * (math.pi / (2 * self._half_width))
+
+    def features(self, x: Tensor, u: Tensor) -> Tensor:
+        """Phi of shape (..., n, F) for x and u of shape (..., n)."""
+        half = self._half_width
+        inside = torch.clamp(x, self.low, self.high) - (self.low + self.high) / 2 + half
+        sines = torch.sin(inside[..., None] * self._frequencies()) / math.sqrt(half)
+        u = u.expand(x.shape)
+        return torch.cat([torch.ones_like(x)[..., None], u[..., None], (u * u)[..., None], sines], dim=-1)
+
+    def variances(self, theta: Parameters) -> Tensor:
+        """Lambda of shape (S, F)."""
+        length, sd = theta.residual_length[:, None], theta.residual_sd[:, None]
+        spectrum = sd**2 * math.sqrt(2 * math.pi) * length * torch.exp(-0.5 * (length * self._frequencies()) ** 2)
+        linear = tensor([self.level_sd**2, self.current_sd**2, CURVATURE_SD**2])
+        return torch.cat([linear.expand(len(sd), 3), spectrum], dim=1)

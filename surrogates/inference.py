@@ -1,0 +1,400 @@
+"""Posterior of one condition's response curve: particles over the non-linear parameters, expectation propagation inside.
+
+Notation as in surrogates.gp, and
+y, t     readings on the model scale; where `censored`, the cell is known to lie above t = y
+z        parameters as independent standard normals under the prior, (S, D)
+m, v     cavity mean and variance of the curve at a cell: the curve as all other cells see it, (S, n)
+tau, nu  site precision and precision-mean of a cell, (S, n)
+
+A cell scatters around the curve by a mixture: N(f, scatter^2), or with a small probability (an odd cell: bad assembly,
+early failure) N(f + ODD_SHIFT, scatter^2 + ODD_SD^2). A censored cell enters by its survival probability P(Y > t).
+Both have closed Gaussian moments, so expectation propagation needs no quadrature (Rasmussen and Williams, Gaussian
+Processes for Machine Learning (2006), section 3.6; the log evidence is that of their eq. 3.65 in natural parameters).
+
+Three hypotheses compete: "physics" (two modes and a residual), "no effect" (a constant), "free" (a smooth curve without
+physics). Parameters are integrated over by importance sampling in two stages: prior draws, weighted after few sweeps,
+then draws from a kernel density around them, weighted exactly. Everything is a function of the readings, the prior and
+one seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from surrogates.gp import Basis, Parameters, tensor
+from surrogates.prior import LogNormal, Prior
+
+ODD_SHIFT = -1.5
+ODD_SD = 0.8
+SWEEPS = 6
+FIRST_SWEEPS = 3
+DAMPING = 0.8
+HYPOTHESES = ("physics", "no effect", "free")
+FIRST_STAGE = (512, 32, 96)
+SECOND_STAGE = (400, 16, 96)
+MAX_ROUNDS = 3
+ENOUGH = 80.0
+CENTRES = 128
+PRIOR_SHARE = 0.15
+NAMES = ("x_best", "slope_contact", "slope_short", "shift", "scatter", "residual_sd", "residual_length")
+ACTIVE = {
+    "physics": (0, 1, 2, 3, 4, 5, 6),
+    "no effect": (4,),
+    "free": (4, 5, 6),
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Readings of n cells of one condition as tensors of shape (n,); `x_sd` is the sd of x as measured."""
+
+    x: Tensor
+    u: Tensor
+    y: Tensor
+    censored: Tensor
+    x_sd: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class Sites:
+    """What expectation propagation leaves behind for S particles.
+
+    weight_mean (S, F), weight_cov (S, F, F): posterior of w; log_evidence (S,).
+    """
+
+    weight_mean: Tensor
+    weight_cov: Tensor
+    log_evidence: Tensor
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """S weighted particles, each a Gaussian process: the posterior of the curve of one condition.
+
+    `weights` (S,) sum to 1; `hypothesis` (S,) indexes HYPOTHESES; `level` is the prior mean of y at the best pressure.
+    """
+
+    theta: Parameters
+    hypothesis: Tensor
+    weights: Tensor
+    basis: Basis
+    level: float
+    odd: float
+    sites: Sites
+
+    def hypothesis_weight(self, name: str) -> float:
+        """Posterior probability of one of HYPOTHESES."""
+        return float(self.weights[self.hypothesis == HYPOTHESES.index(name)].sum())
+
+    def mean(self, x: Tensor, u: Tensor) -> Tensor:
+        """Mean of f for each particle: (S, n)."""
+        linear = self.sites.weight_mean @ self.basis.features(x, u).T
+        return self.level - self.theta.penalty(x, u) + linear
+
+    def cov(self, x: Tensor, u: Tensor, x2: Tensor | None = None, u2: Tensor | None = None) -> Tensor:
+        """Covariance of f between (x, u) and (x2, u2), default the same: (S, n, n2)."""
+        left = self.basis.features(x, u)
+        right = left if x2 is None or u2 is None else self.basis.features(x2, u2)
+        return left @ self.sites.weight_cov @ right.T
+
+    def variance(self, x: Tensor, u: Tensor) -> Tensor:
+        """Variance of f for each particle: (S, n)."""
+        features = self.basis.features(x, u)
+        outer = (features[:, :, None] * features[:, None, :]).reshape(len(x), -1)
+        return (self.sites.weight_cov.reshape(len(self.weights), -1) @ outer.T).clamp_min(0.0)
+
+    def given(self, x: Tensor, u: Tensor, y: Tensor) -> Posterior:
+        """The posterior after one more cell with reading `y` at (x, u), all of shape (1,): every particle is
+        conditioned in closed form and weighted by how well it foresaw y. The cell is taken as no odd one."""
+        features = self.basis.features(x, u)[0]
+        gain = self.sites.weight_cov @ features
+        variance = gain @ features + self.theta.scatter**2
+        gap = y - self.mean(x, u)[:, 0]
+        mean = self.sites.weight_mean + gain * (gap / variance)[:, None]
+        cov = self.sites.weight_cov - gain[:, :, None] * (gain / variance[:, None])[:, None, :]
+        log_likelihood = -0.5 * (gap**2 / variance + variance.log())
+        weights = torch.softmax(self.weights.log() + log_likelihood, dim=0)
+        return replace(self, weights=weights, sites=replace(self.sites, weight_mean=mean, weight_cov=cov))
+
+    def thinned(self, count: int, generator: torch.Generator) -> Posterior:
+        """`count` equally weighted particles drawn from this posterior."""
+        index = systematic(self.weights, count, generator)
+        parts = {name: value[index] for name, value in vars(self.sites).items()}
+        equal = torch.full((count,), 1 / count, dtype=self.weights.dtype)
+        return replace(
+            self, theta=self.theta.select(index), hypothesis=self.hypothesis[index], weights=equal, sites=Sites(**parts)
+        )
+
+    def draws(self, x: Tensor, u: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """`count` joint draws of f at (x, u), equally weighted: (count, n)."""
+        index = systematic(self.weights, count, generator)
+        size = self.sites.weight_cov.shape[-1]
+        chol = cast(Tensor, torch.linalg.cholesky(self.sites.weight_cov + 1e-12 * torch.eye(size)))
+        noise = torch.randn(count, chol.shape[-1], 1, generator=generator, dtype=chol.dtype)
+        weights = self.sites.weight_mean[index] + (chol[index] @ noise)[..., 0]
+        features = self.basis.features(x, u)
+        return self.level - self.theta.penalty(x, u)[index] + weights @ features.T
+
+
+def infer(data: Data, prior: Prior, level: float, level_sd: float, seed: int) -> Posterior:
+    """The posterior of a condition's curve given `data` (n may be 0).
+
+    `level`, `level_sd`: prior mean and sd of y at the best pressure. Deterministic in `seed`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    basis = Basis.spanning(data.x, prior, level_sd)
+    active = _active(data)
+
+    z = _prior_draws(FIRST_STAGE, generator)
+    if not len(data):
+        z = [part[:count] for part, count in zip(z, SECOND_STAGE, strict=True)]
+        return _weighted(z, [torch.zeros(len(part)) for part in z], data, prior, basis, level)
+    first = _propagate(data, _parameters(z, prior), basis, level, prior.odd_cell.probability, FIRST_SWEEPS)
+    log_weights = list(torch.split(first.log_evidence, list(FIRST_STAGE)))
+    for _ in range(MAX_ROUNDS):
+        z, log_ratio = _proposals(z, log_weights, active, generator)
+        posterior = _weighted(z, log_ratio, data, prior, basis, level)
+        log_weights = list(torch.split(posterior.weights.log(), list(SECOND_STAGE)))
+        if effective_size(log_weights[0]) >= ENOUGH:
+            break
+    return posterior
+
+
+def effective_size(log_weights: Tensor) -> float:
+    """Kish's effective number of equally weighted particles."""
+    weights = torch.softmax(log_weights, dim=0)
+    return float(1 / (weights**2).sum())
+
+
+def systematic(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Indices of `count` draws from `weights` by systematic resampling: (count,)."""
+    start = torch.rand(1, generator=generator, dtype=weights.dtype)
+    points = (torch.arange(count, dtype=weights.dtype) + start) / count
+    return torch.searchsorted(torch.cumsum(weights, 0), points).clamp_max(len(weights) - 1)
+
+
+def scatter_components(odd: float, scatter_variance: Tensor) -> tuple[tuple[float, float, Tensor], ...]:
+    """How one cell lies around the curve: (probability, shift, variance) of each Gaussian component."""
+    return (1 - odd, 0.0, scatter_variance), (odd, ODD_SHIFT, scatter_variance + ODD_SD**2)
+
+
+def _weighted(
+    z: list[Tensor], log_ratio: list[Tensor], data: Data, prior: Prior, basis: Basis, level: float
+) -> Posterior:
+    """Particles z weighted by the readings; `log_ratio` is ln(prior density / density they were drawn from)."""
+    theta, odd = _parameters(z, prior), prior.odd_cell.probability
+    counts = tuple(len(part) for part in z)
+    sites = _propagate(data, theta, basis, level, odd)
+    hypothesis = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    log_weights = sites.log_evidence + torch.cat(log_ratio) + _log_prior_share(prior, counts)
+    return Posterior(theta, hypothesis, torch.softmax(log_weights, dim=0), basis, level, odd, sites)
+
+
+def _active(data: Data) -> dict[str, list[int]]:
+    """The parameters that the readings can speak about: the shift with current only where current density is not 1."""
+    has_current = bool((data.u != 0).any())
+    return {name: [d for d in dims if d != 3 or has_current] for name, dims in ACTIVE.items()}
+
+
+def _prior_draws(counts: tuple[int, ...], generator: torch.Generator) -> list[Tensor]:
+    seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+    sobol = torch.quasirandom.SobolEngine(len(NAMES), scramble=True, seed=seed)
+    uniform = sobol.draw(sum(counts), dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+    return list(torch.split(torch.special.ndtri(uniform), list(counts)))
+
+
+def _parameters(z: list[Tensor], prior: Prior) -> Parameters:
+    """Particles in lab terms from standard normals, one block a hypothesis."""
+    physics, none, free = z
+    every = torch.cat(z)
+
+    def log_normal(quantity: LogNormal, column: Tensor) -> Tensor:
+        return quantity.median * torch.exp(quantity.sd_ln * column)
+
+    return Parameters(
+        x_best=torch.log(log_normal(prior.best_pressure, every[:, 0]) / 300.0),
+        slope_contact=log_normal(prior.slope_contact, every[:, 1]),
+        slope_short=log_normal(prior.slope_short, every[:, 2]),
+        shift=prior.current_shift.mean + prior.current_shift.sd * every[:, 3],
+        scatter=log_normal(prior.scatter_sd, every[:, 4]),
+        residual_sd=torch.cat(
+            [
+                log_normal(prior.residual_sd, physics[:, 5]),
+                torch.zeros(len(none)),
+                log_normal(prior.free_sd, free[:, 5]),
+            ]
+        ),
+        residual_length=torch.cat(
+            [
+                log_normal(prior.residual_length, physics[:, 6]),
+                torch.ones(len(none)),
+                log_normal(prior.free_length, free[:, 6]),
+            ]
+        ),
+        physics=torch.cat([torch.ones(len(physics)), torch.zeros(len(none) + len(free))]).to(every.dtype),
+    )
+
+
+def _log_prior_share(prior: Prior, counts: tuple[int, ...]) -> Tensor:
+    no_effect, free = prior.no_effect.probability, prior.no_physics.probability
+    shares = tensor([1 - no_effect - free, no_effect, free])
+    sizes = torch.tensor(counts)
+    return torch.repeat_interleave(torch.log(shares / sizes), sizes)
+
+
+def _proposals(
+    z: list[Tensor], log_weights: Sequence[Tensor], active: dict[str, list[int]], generator: torch.Generator
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Draws near the weight of the particles z, and ln(prior density / proposal density) of each."""
+    draws, ratios = [], []
+    for name, part, weight, count in zip(HYPOTHESES, z, log_weights, SECOND_STAGE, strict=True):
+        dims = active[name]
+        proposal, ratio = _kernel_density_draws(part[:, dims], weight, count, generator)
+        fresh = torch.randn(count, part.shape[1], generator=generator, dtype=part.dtype)
+        fresh[:, dims] = proposal
+        draws.append(fresh)
+        ratios.append(ratio)
+    return draws, ratios
+
+
+def _kernel_density_draws(
+    z: Tensor, log_weights: Tensor, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """`count` draws of z (N, d) from a mixture of the prior and a Gaussian kernel density of the weighted particles,
+    and ln(prior / mixture) for each. Bandwidth: Silverman's rule."""
+    dim = z.shape[1]
+    weights = torch.softmax(log_weights, dim=0)
+    centred = z - weights @ z
+    cov = (weights[:, None] * centred).T @ centred + 0.01 * torch.eye(dim, dtype=z.dtype)
+    effective = effective_size(log_weights)
+    width = (4 / ((dim + 2) * max(effective, 2.0))) ** (1 / (dim + 4))
+    chol = cast(Tensor, torch.linalg.cholesky(width**2 * cov))
+
+    centres = z[systematic(weights, CENTRES, generator)]
+    from_prior = round(PRIOR_SHARE * count)
+    index = torch.arange(count - from_prior) * CENTRES // (count - from_prior)
+    noise = torch.randn(count, dim, generator=generator, dtype=z.dtype)
+    near = centres[index] + noise[from_prior:] @ chol.T
+    draws = torch.cat([noise[:from_prior], near])
+
+    scaled = torch.linalg.solve_triangular(chol, torch.cat([draws, centres]).T, upper=False).T
+    distance = torch.cdist(scaled[:count], scaled[count:]) ** 2
+    log_kernel = torch.logsumexp(-0.5 * distance, dim=1) - math.log(CENTRES) - chol.diagonal().log().sum()
+    log_prior = -0.5 * (draws**2).sum(1)
+    share = from_prior / count
+    log_mixture = torch.logaddexp(math.log(share) + log_prior, math.log1p(-share) + log_kernel)
+    return draws, log_prior - log_mixture
+
+
+def _propagate(data: Data, theta: Parameters, basis: Basis, level: float, odd: float, sweeps: int = SWEEPS) -> Sites:
+    """Expectation propagation for all particles at once."""
+    scatter = theta.scatter[:, None] ** 2 + (theta.penalty_slope(data.x, data.u) * data.x_sd) ** 2
+    return expectation_propagation(
+        data.y - level + theta.penalty(data.x, data.u),
+        data.censored,
+        scatter,
+        odd,
+        basis.features(data.x, data.u),
+        basis.variances(theta),
+        sweeps,
+    )
+
+
+def expectation_propagation(
+    y: Tensor, censored: Tensor, scatter: Tensor, odd: float, features: Tensor, variances: Tensor, sweeps: int = SWEEPS
+) -> Sites:
+    """Posterior of weights w ~ N(0, diag variances) from cells around features @ w.
+
+    y, scatter (a variance): (S, n); censored: (n,); features: (n, F); variances: (S, F).
+    """
+    particles, cells = y.shape
+    size = features.shape[1]
+    outer = (features[:, :, None] * features[:, None, :]).reshape(cells, size * size)
+    root = variances.sqrt()
+    scale = root[:, :, None] * root[:, None, :]
+    identity = torch.eye(size, dtype=y.dtype)
+
+    tau = torch.where(censored, 0.0, 1 / scatter)
+    nu = tau * y
+    for sweep in range(sweeps + 1):
+        precision = identity + (tau @ outer).reshape(particles, size, size) * scale
+        chol = cast(Tensor, torch.linalg.cholesky(precision))
+        cov = torch.cholesky_inverse(chol) * scale
+        mean = (cov @ (nu @ features)[:, :, None])[:, :, 0]
+        variance = (cov.reshape(particles, -1) @ outer.T).clamp_min(1e-12)
+        centre = mean @ features.T
+        cavity_variance = variance / (1 - tau * variance).clamp_min(1e-6)
+        cavity_mean = cavity_variance * (centre / variance - nu)
+        log_z, first, second = _tilted(y, censored, scatter, odd, cavity_mean, cavity_variance)
+        if sweep == sweeps:
+            break
+        shrink = 1 + cavity_variance * second
+        new_tau = (-second / shrink).clamp_min(0.0)
+        new_nu = torch.where(new_tau > 0, (first - cavity_mean * second) / shrink, 0.0)
+        damping = DAMPING if sweep else 1.0
+        tau, nu = tau + damping * (new_tau - tau), nu + damping * (new_nu - nu)
+
+    log_evidence = 0.5 * (mean * (nu @ features)).sum(1) - chol.diagonal(dim1=-2, dim2=-1).log().sum(1)
+    cavity = cavity_mean**2 / cavity_variance + cavity_variance.log()
+    log_evidence = log_evidence + (log_z + 0.5 * (cavity - centre**2 / variance - variance.log())).sum(1)
+    return Sites(mean, cov, log_evidence)
+
+
+def _tilted(
+    y: Tensor, censored: Tensor, scatter: Tensor, odd: float, mean: Tensor, variance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """ln Z of a cell under its cavity N(mean, variance), and its first and second derivative in the cavity mean.
+
+    All arrays (S, n), `censored` (n,). Readings and lower bounds are taken apart: the latter cost ten times more.
+    """
+    if not bool(censored.any()):
+        return _mixture(_reading, y, scatter, odd, mean, variance)
+    parts = [torch.empty_like(mean) for _ in range(3)]
+    for component, cells in ((_reading, ~censored), (_lower_bound, censored)):
+        values = _mixture(component, y[:, cells], scatter[:, cells], odd, mean[:, cells], variance[:, cells])
+        for part, value in zip(parts, values, strict=True):
+            part[:, cells] = value
+    return parts[0], parts[1], parts[2]
+
+
+def _mixture(
+    component: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
+    y: Tensor,
+    scatter: Tensor,
+    odd: float,
+    mean: Tensor,
+    variance: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """ln sum_c p_c Z_c over the components of the scatter, and its first and second derivative in the mean."""
+    values = []
+    for probability, shift, spread in scatter_components(odd, scatter):
+        log, first, second = component(y - mean - shift, variance + spread)
+        values.append((log + math.log(probability), first, second + first**2))
+    (log_1, first_1, square_1), (log_2, first_2, square_2) = values
+    share = torch.sigmoid(log_1 - log_2)
+    first = first_2 + share * (first_1 - first_2)
+    return torch.logaddexp(log_1, log_2), first, square_2 + share * (square_1 - square_2) - first**2
+
+
+def _reading(gap: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """ln N(gap; 0, V) and its derivatives in the mean, gap = y - mean."""
+    first = gap / variance
+    return -0.5 * (gap * first + torch.log(2 * math.pi * variance)), first, -1 / variance
+
+
+def _lower_bound(gap: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """ln Phi(-gap / sqrt(V)), the probability to lie above the bound, and its derivatives in the mean."""
+    sd = variance.sqrt()
+    d = gap / sd
+    log = torch.special.log_ndtr(-d)
+    hazard = torch.exp(-0.5 * d * d - 0.5 * math.log(2 * math.pi) - log)
+    return log, hazard / sd, hazard * (d - hazard) / variance

@@ -1,0 +1,332 @@
+"""What a table of cells says about an outcome over pressure: `fit` gives a `Surrogate`.
+
+Each condition (electrode pair, electrolyte, unit of current density) has its own posterior, inferred when it is first
+asked for; a condition without cells has the prior. Numbers go in and come out in lab units.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from surrogates.cells import Cell, Condition, check_cells, check_condition
+from surrogates.errors import UserError
+from surrogates.gp import one_thread, tensor
+from surrogates.inference import Data, Posterior, infer, scatter_components
+from surrogates.mechanisms import log_pressure
+from surrogates.mixture import mixture_quantile
+from surrogates.outcomes import Outcome, Reading, check_outcome, outcome_of, readings
+from surrogates.prior import Prior
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from surrogates.ensemble import EnsembleModel
+
+LOWER, UPPER = 0.05, 0.95
+GRID = 121
+DRAWS = 2000
+WINDOW_LOSS = 0.05
+SMALL_EFFECT = math.log(1.1)
+NO_EFFECT_CLAIM = 0.6
+EDGE_CLAIM = 0.5
+EDGE_CELLS = 3
+STOP_LOSS = 0.01
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best pressure of a condition within a range, and how sure that is.
+
+    pressure_kpa    the pressure of the highest expected y
+    interval_kpa    90 % interval of the best pressure
+    window_kpa      pressures whose expected loss against `pressure_kpa` is under 5 %; None where none can be claimed
+    median, lower, upper    the curve at `pressure_kpa`, in the outcome's unit (90 %)
+    expected_loss   share of the outcome expected to be lost by choosing `pressure_kpa` while the best is not known
+    no_effect       probability that pressure changes the outcome's rate by less than 10 % over the range
+    at_low_edge, at_high_edge   probability that the best lies at or beyond that end of the range
+    prior_weight    posterior weight of the two-mode physics against a curve without physics
+    verdict         "no effect", "edge: higher", "edge: lower", "stop" (known well enough) or "measure"
+    """
+
+    pressure_kpa: float
+    interval_kpa: tuple[float, float]
+    window_kpa: tuple[float, float] | None
+    median: float
+    lower: float
+    upper: float
+    expected_loss: float
+    no_effect: float
+    at_low_edge: float
+    at_high_edge: float
+    prior_weight: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the cells and the physics agree.
+
+    prior_weight    posterior weight of the physics (two modes, or no effect) against the free curve
+    times_better    how many times better the physics explains the cells than the free curve (Bayes factor)
+    no_effect       posterior weight of the hypothesis that pressure does nothing
+    scatter         expected sd of ln(rate) from cell to cell
+    """
+
+    prior_weight: float
+    times_better: float
+    no_effect: float
+    scatter: float
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        factor = self.times_better
+        if factor >= 1.25:
+            return f"the two-mode curve explains these cells {factor:.2g} times better than a free curve"
+        if factor <= 0.8:
+            return f"a free curve explains these cells {1 / factor:.2g} times better than the two-mode curve"
+        return "these cells cannot tell the two-mode curve from a free curve"
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """The posterior of one outcome for every condition in `cells`; made by `fit`, never changed."""
+
+    cells: tuple[Cell, ...]
+    outcome: str
+    prior: Prior
+    seed: int
+    _posteriors: dict[Any, Posterior] = field(default_factory=dict, repr=False, compare=False)
+
+    def cells_of(self, condition: Condition) -> tuple[Cell, ...]:
+        """The cells of the condition's electrode pair and electrolyte, whatever their current density."""
+        return tuple(cell for cell in self.cells if _group(cell) == _group(condition))
+
+    def outcome_of(self, condition: Condition) -> Outcome:
+        """The outcome as stated for this condition (retention at its number of cycles)."""
+        return outcome_of(self.outcome, self.cells_of(condition), condition.retention_cycles)
+
+    def readings(self, condition: Condition) -> tuple[Reading, ...]:
+        """The cells that inform the condition's curve, on the model scale."""
+        return readings(self.cells_of(condition), self.outcome_of(condition))
+
+    def posterior(self, condition: Condition) -> Posterior:
+        """The posterior of the condition's curve as weighted Gaussian processes; computed once."""
+        return self._cached(("posterior", _group(condition)), condition, self.readings(condition))
+
+    def prior_curve(self, condition: Condition) -> Posterior:
+        """What was believed before any cell, in the same form."""
+        return self._cached("prior", condition, ())
+
+    def _cached(self, key: Any, condition: Condition, informed_by: Sequence[Reading]) -> Posterior:
+        if key not in self._posteriors:
+            level = self.prior.levels[self.outcome]
+            mean = self.outcome_of(condition).to_y(level.median, level.retention_cycles)
+            with one_thread():
+                self._posteriors[key] = infer(_data(informed_by), self.prior, mean, level.sd_y, self.seed)
+        return self._posteriors[key]
+
+    def predict(self, condition: Condition | Mapping[str, Any], pressure_kpa: Any) -> pd.DataFrame:
+        """The outcome at each pressure, in its unit, one row a pressure.
+
+        median, lower, upper: the median curve and its 90 % interval; cell_lower, cell_upper: 90 % of one new cell.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.curve(check_condition(condition), pressure_kpa))
+
+    def curve(
+        self, condition: Condition, pressure_kpa: Any, posterior: Posterior | None = None
+    ) -> dict[str, np.ndarray]:
+        """`predict` as arrays by column; `posterior` replaces the condition's own (the prior's, say)."""
+        pressures = check_pressures(pressure_kpa)
+        x, u = tensor(log_pressure(pressures)), tensor(log_current(condition))
+        posterior = posterior or self.posterior(condition)
+        outcome = self.outcome_of(condition)
+        with one_thread():
+            mean, variance = posterior.mean(x, u), posterior.variance(x, u)
+            band = [mixture_quantile(posterior.weights, mean, variance.sqrt(), q) for q in (0.5, LOWER, UPPER)]
+            cell = _new_cell(posterior, mean, variance)
+            ends = [mixture_quantile(*cell, q) for q in (LOWER, UPPER)]
+        names = ("median", "lower", "upper", "cell_lower", "cell_upper")
+        values = [outcome.from_y(y.numpy()) for y in (*band, *ends)]
+        return {"pressure_kpa": pressures, **dict(zip(names, values, strict=True))}
+
+    def log_density(
+        self, condition: Condition, pressure_kpa: float, y: float, *, censored: bool = False
+    ) -> tuple[float, float]:
+        """ln of the predicted density of y for one new cell (censored: of the probability that it exceeds y), and the
+        predicted mean of y."""
+        x, u = tensor(log_pressure([pressure_kpa])), tensor(log_current(condition))
+        posterior = self.posterior(condition)
+        with one_thread():
+            weights, mean, sd = (
+                part.flatten() for part in _new_cell(posterior, posterior.mean(x, u), posterior.variance(x, u))
+            )
+            d = (y - mean) / sd
+            log = torch.special.log_ndtr(-d) if censored else -0.5 * d * d - torch.log(sd * math.sqrt(2 * math.pi))
+            return float(torch.logsumexp(weights.log() + log, 0)), float(weights @ mean)
+
+    def modes(self, condition: Condition, pressure_kpa: Any) -> dict[str, np.ndarray]:
+        """The outcome if one degradation mode acted alone, in its unit: `contact` (falls with pressure) and `short`
+        (rises with it), averaged on the model scale over the particles with physics."""
+        x, u = tensor(log_pressure(check_pressures(pressure_kpa))), tensor(log_current(condition))
+        posterior = self.posterior(condition)
+        with one_thread():
+            smooth = posterior.mean(x, u) + posterior.theta.penalty(x, u)
+            weights = posterior.weights * posterior.theta.physics
+            curves = [weights @ (smooth - mode) / weights.sum() for mode in posterior.theta.modes(x, u)]
+        outcome = self.outcome_of(condition)
+        return {name: outcome.from_y(y.numpy()) for name, y in zip(("contact", "short"), curves, strict=True)}
+
+    def optimum(
+        self,
+        condition: Condition | Mapping[str, Any],
+        pressure_kpa: tuple[float, float] = (10.0, 2000.0),
+        allowed_kpa: Sequence[float] | None = None,
+    ) -> Optimum:
+        """The best pressure between the two ends of `pressure_kpa`, or among `allowed_kpa`."""
+        condition = check_condition(condition)
+        grid = check_pressures(allowed_kpa if allowed_kpa is not None else pressure_grid(pressure_kpa))
+        x, u = tensor(log_pressure(grid)), tensor(log_current(condition))
+        posterior = self.posterior(condition)
+        with one_thread():
+            expected = posterior.weights @ posterior.mean(x, u)
+            draws = posterior.draws(x, u, DRAWS, torch.Generator().manual_seed(self.seed))
+        best = int(expected.argmax())
+        return self._describe(condition, grid, expected, draws, best)
+
+    def _describe(self, condition: Condition, grid: np.ndarray, expected: Tensor, draws: Tensor, best: int) -> Optimum:
+        where = draws.argmax(1)
+        ends = torch.quantile(tensor(grid).log()[where], tensor([LOWER, UPPER])).exp()
+        spread = draws.amax(1) - draws.amin(1)
+        no_effect = float((spread < SMALL_EFFECT).double().mean())
+        at_low, at_high = (float(((where == end) & (spread > 0)).double().mean()) for end in (0, len(grid) - 1))
+        loss = float((1 - torch.exp(draws[:, best] - draws.amax(1))).mean())
+        near = torch.nonzero(1 - torch.exp(expected - expected[best]) < WINDOW_LOSS).flatten()
+        curve = self.curve(condition, [grid[best]])
+        verdict = self._verdict(condition, no_effect, at_low, at_high, loss)
+        return Optimum(
+            pressure_kpa=float(grid[best]),
+            interval_kpa=(float(ends[0]), float(ends[1])),
+            window_kpa=None if verdict == "no effect" else (float(grid[near[0]]), float(grid[near[-1]])),
+            median=float(curve["median"][0]),
+            lower=float(curve["lower"][0]),
+            upper=float(curve["upper"][0]),
+            expected_loss=loss,
+            no_effect=no_effect,
+            at_low_edge=at_low,
+            at_high_edge=at_high,
+            prior_weight=self.agreement(condition).prior_weight,
+            verdict=verdict,
+        )
+
+    def _verdict(self, condition: Condition, no_effect: float, at_low: float, at_high: float, loss: float) -> str:
+        if no_effect > NO_EFFECT_CLAIM:
+            return "no effect"
+        if len(self.readings(condition)) >= EDGE_CELLS and max(at_low, at_high) > EDGE_CLAIM:
+            return "edge: higher" if at_high > at_low else "edge: lower"
+        return "stop" if loss < STOP_LOSS else "measure"
+
+    def agreement(self, condition: Condition) -> Agreement:
+        """Whether the cells speak for the physics of the prior."""
+        posterior = self.posterior(condition)
+        free = posterior.hypothesis_weight("free")
+        rival = self.prior.no_physics.probability
+        odds = (1 - free) / max(free, 1e-12)
+        return Agreement(
+            prior_weight=1 - free,
+            times_better=odds * rival / (1 - rival),
+            no_effect=posterior.hypothesis_weight("no effect"),
+            scatter=float(posterior.weights @ posterior.theta.scatter),
+        )
+
+    def botorch_model(self, condition: Condition) -> EnsembleModel:
+        """The condition's posterior as a BoTorch model over (x, u), for acquisition functions of BoTorch."""
+        from surrogates.ensemble import EnsembleModel
+
+        return EnsembleModel(self.posterior(condition))
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for condition in dict.fromkeys(cell.condition for cell in self.cells):
+            best, outcome = self.optimum(condition), self.outcome_of(condition)
+            low, high = best.interval_kpa
+            rows.append(
+                f"<tr><td>{html.escape(str(condition))}</td><td>{len(self.readings(condition))}</td>"
+                f"<td>{best.pressure_kpa:.0f} kPa ({low:.0f} to {high:.0f})</td>"
+                f"<td>{outcome.text(best.median)} ({outcome.text(best.lower)} to {outcome.text(best.upper)})</td></tr>"
+            )
+        head = "<tr><th>condition</th><th>cells used</th><th>best pressure (90 %)</th><th>there (90 %)</th></tr>"
+        title = f"Surrogate of {html.escape(self.outcome)}, prior {html.escape(self.prior.name)}"
+        return f"<table><caption>{title}</caption>{head}{''.join(rows)}</table>"
+
+
+def fit(
+    cells: pd.DataFrame | Iterable[Mapping[str, Any] | Cell],
+    outcome: str = "cycle_life_h",
+    prior: Prior | None = None,
+    seed: int = 0,
+) -> Surrogate:
+    """The surrogate of `outcome` for the table `cells`, which may be empty.
+
+    `prior` defaults to `Prior.default()`. The same cells, prior and seed give the same numbers.
+    Raises `TableError` where the table cannot be taken and `UserError` for an unknown outcome.
+    """
+    prior = prior or Prior.default()
+    name = check_outcome(outcome)
+    if name not in prior.levels:
+        raise UserError(f"prior {prior.name!r}: expected a level for {name}; found {', '.join(prior.levels)}")
+    return Surrogate(check_cells(cells), name, prior, seed)
+
+
+def check_pressures(pressure_kpa: Any) -> np.ndarray:
+    """Pressures as a 1-D array in kPa; raises `UserError` unless all are finite and above 0."""
+    pressures = np.atleast_1d(np.asarray(pressure_kpa, dtype=float))
+    if pressures.ndim != 1 or not len(pressures) or not np.all(np.isfinite(pressures) & (pressures > 0)):
+        raise UserError(f"pressure_kpa: expected pressures above 0 kPa; found {pressure_kpa!r}")
+    return pressures
+
+
+def pressure_grid(pressure_kpa: tuple[float, float], count: int = GRID) -> np.ndarray:
+    """`count` pressures from one end of the range to the other, evenly spaced in ln(kPa)."""
+    low, high = check_pressures(pressure_kpa)
+    if low >= high:
+        raise UserError(f"pressure_kpa: expected (lowest, highest); found ({low:g}, {high:g})")
+    return np.exp(np.linspace(math.log(low), math.log(high), count))
+
+
+def log_current(of: Condition | Cell) -> float:
+    """u = ln(current density / 1 unit)."""
+    return math.log(of.current_density)
+
+
+def _group(of: Condition | Cell) -> tuple[str, str, str]:
+    return of.electrode_pair, of.electrolyte, of.current_density_unit
+
+
+def _data(informed_by: Sequence[Reading]) -> Data:
+    cells = [item.cell for item in informed_by]
+    return Data(
+        x=tensor([float(log_pressure(cell.pressure_kpa)) for cell in cells]),
+        u=tensor([log_current(cell) for cell in cells]),
+        y=tensor([item.y for item in informed_by]),
+        censored=torch.tensor([item.censored for item in informed_by], dtype=torch.bool),
+        x_sd=tensor([(cell.pressure_sd_kpa or 0.0) / cell.pressure_kpa for cell in cells]),
+    )
+
+
+def _new_cell(posterior: Posterior, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """weights, mean and sd of the mixture that one new cell is drawn from."""
+    parts = scatter_components(posterior.odd, (posterior.theta.scatter**2)[:, None])
+    weights = torch.cat([probability * posterior.weights for probability, _, _ in parts])
+    means = torch.cat([mean + shift for _, shift, _ in parts])
+    return weights, means, torch.cat([(variance + spread).sqrt() for _, _, spread in parts])
