@@ -1,0 +1,124 @@
+"""The sentences of an answer. Every number in them is handed in; none is made here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from optimizer.rig import rounded
+from surrogates.outcomes import Outcome, Reading
+from surrogates.surrogate import Agreement, Optimum
+
+SAME_PRESSURE = 0.05
+FEW_CELLS = 6
+WIDE_INTERVAL = 2.0
+MOVED = 0.1
+
+
+def kpa(value: float) -> str:
+    """A pressure for people, to three digits."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
+def span(interval: tuple[float, float]) -> str:
+    """`120 to 660 kPa`."""
+    return f"{rounded(interval[0]):g} to {rounded(interval[1]):g} kPa"
+
+
+def percent(share: float) -> str:
+    """A share for people: 12 %, 0.4 %."""
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
+
+
+def is_tested(pressure_kpa: float, tested: Sequence[float]) -> bool:
+    """Whether a pressure was tried before, within 5 %."""
+    return any(abs(pressure_kpa / other - 1) <= SAME_PRESSURE for other in tested)
+
+
+def benefit(outcome: Outcome, gain: float) -> str:
+    """What a gain on the model scale means for the outcome."""
+    if outcome.is_life:
+        return f"raises the life finally reached by {percent(gain)}"
+    return f"slows the degradation finally reached by {percent(gain)}"
+
+
+def reason(
+    verdict: str,
+    pressure_kpa: float,
+    gain: float,
+    best: Optimum,
+    outcome: Outcome,
+    tested: Sequence[float],
+    pending: int,
+) -> str:
+    """One sentence: why this pressure. `pending`: how many cells are promised or still running."""
+    here = kpa(pressure_kpa)
+    match verdict:
+        case "no effect":
+            return (
+                f"Pressure changes the outcome by less than 10 % over this range with probability "
+                f"{percent(best.no_effect)}; {here} kPa would test that best."
+            )
+        case "edge: higher":
+            return (
+                f"The best pressure lies at or above the upper end of the range with probability "
+                f"{percent(best.at_high_edge)}: widen the range if the press allows."
+            )
+        case "edge: lower":
+            return (
+                f"The best pressure lies at or below the lower end of the range with probability "
+                f"{percent(best.at_low_edge)}: widen the range if the press allows."
+            )
+        case "stop":
+            wait = f" while {pending} {'is' if pending == 1 else 'are'} planned or running" if pending else ""
+            return f"The best next cell, at {here} kPa, on average {benefit(outcome, gain)}: not worth a cell{wait}."
+        case "repeat":
+            return (
+                f"A second look near the tested {here} kPa is worth more than a new pressure, because one cell scatters; "
+                f"on average it {benefit(outcome, gain)}."
+            )
+        case _:
+            return (
+                f"The best pressure lies in {span(best.interval_kpa)} (90 %), and {here} kPa, "
+                f"{_place(pressure_kpa, tested)}, tells most about where: on average a cell here {benefit(outcome, gain)}."
+            )
+
+
+def _place(pressure_kpa: float, tested: Sequence[float]) -> str:
+    below = [p for p in tested if p <= pressure_kpa]
+    above = [p for p in tested if p > pressure_kpa]
+    if below and above:
+        return f"between the tested {kpa(max(below))} and {kpa(min(above))} kPa"
+    if below:
+        return f"above every tested pressure (highest {kpa(max(below))} kPa)"
+    return f"below every tested pressure (lowest {kpa(min(above))} kPa)" if above else "with no cell tested yet"
+
+
+def would_change(
+    outcome: Outcome, pressure_kpa: float, best_kpa: float, low: tuple[float, float], high: tuple[float, float]
+) -> str:
+    """Which results of the proposed cell move the best pressure: (value, best pressure then) at both ends of its 90 %."""
+    parts = [
+        f"{outcome.text(value)} or {side} would move the best pressure to about {rounded(then):g} kPa"
+        for (value, then), side in ((low, "less"), (high, "more"))
+        if abs(then / best_kpa - 1) > MOVED
+    ]
+    if not parts:
+        return f"no likely result at {kpa(pressure_kpa)} kPa moves the best pressure by more than 10 %"
+    return f"at {kpa(pressure_kpa)} kPa, {', and '.join(parts)}"
+
+
+def caution(informed_by: Sequence[Reading], best: Optimum, agreement: Agreement) -> str | None:
+    """What must not be concluded yet; None where the answer stands."""
+    count = len(informed_by)
+    if not count:
+        return "no cell has a result yet: this is the prior alone"
+    low, high = best.interval_kpa
+    if count >= FEW_CELLS and high / low <= WIDE_INTERVAL:
+        return None
+    cells = "one cell" if count == 1 else f"{count} cells"
+    replicated = max(Counter(rounded(item.cell.pressure_kpa) for item in informed_by).values()) > 1
+    return (
+        f"{cells}{'' if replicated else ' without replicates'} cannot fix an optimum: one cell scatters by about "
+        f"{percent(agreement.scatter)}, and the best pressure may be anywhere from {span(best.interval_kpa)}"
+    )
