@@ -1,0 +1,377 @@
+"""The command line: it parses, calls the verb of the same name, and prints.
+
+Exit codes: 0 done; 2 the request cannot be carried out as stated (the message says what to do); 1 a fault of ours.
+Nothing heavy is imported here: each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from campaigns.campaign import Campaign
+
+app = typer.Typer(
+    name="stackpress",
+    help="Tells a battery lab which stacking pressure to test next, for each electrode pair.",
+    epilog="Units: pressure in kPa, life in h or cycles, efficiencies and retentions as fractions. "
+    "Add --debug to any command to see the traceback of a fault.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(help="Name of the campaign.")]
+Store = Annotated[
+    str, typer.Option(help="Where campaigns are kept: a folder or a database URL.", envvar="STACKPRESS_STORE")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DEFAULT_STORE = "mlruns"
+
+
+@app.command()
+def demo(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """From the seven published cells of Wen et al. (2025) to the next pressure of both electrode pairs."""
+    from campaigns.demo import open_demo
+
+    campaigns = open_demo(store)
+    for campaign in campaigns:
+        campaign.advise()
+    if as_json:
+        _print_json([_document(campaign) for campaign in campaigns])
+    else:
+        for campaign in campaigns:
+            _print_cards(campaign)
+    figures = _figures(campaigns)
+    _say("Writing the MLflow projection ...", as_json)
+    campaigns[0].sync()
+    _say(f"Figures: {', '.join(str(path) for path in figures if path.suffix == '.png')}", as_json)
+    _say(f"Compare them in the MLflow UI: {_command('ui', store)}", as_json)
+
+
+@app.command()
+def new(
+    name: Name,
+    pair: Annotated[str, typer.Option(help='Electrode pair, as in "Zn||VO2".')],
+    electrolyte: Annotated[str, typer.Option(help='As in "1 M ZnSO4".')],
+    current: Annotated[float, typer.Option(help="Current density.")],
+    current_unit: Annotated[str, typer.Option(help="mA/cm2 or A/g.")],
+    objective: Annotated[
+        str,
+        typer.Option(help="cycle_life_h, cycle_life_cycles, coulombic_efficiency or capacity_retention."),
+    ] = "cycle_life_h",
+    min_kpa: Annotated[float, typer.Option(help="Lowest pressure the press can hold.")] = 10.0,
+    max_kpa: Annotated[float, typer.Option(help="Highest pressure the press can hold.")] = 2000.0,
+    step_kpa: Annotated[float | None, typer.Option(help="The press is set in multiples of this.")] = None,
+    allowed_kpa: Annotated[str | None, typer.Option(help='The only settings, as in "50,100,200".')] = None,
+    retention_cycles: Annotated[int | None, typer.Option(help="Cycle at which a retention is stated.")] = None,
+    prior: Annotated[str, typer.Option(help="default, zinc, or the path of a saved prior.")] = "default",
+    programme: Annotated[str, typer.Option(help="Campaigns of a programme inform each other.")] = "default",
+    history: Annotated[str, typer.Option(help="programme, none, or names of campaigns, comma between.")] = "programme",
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Open a campaign: what is tuned, in which cell, within which pressures."""
+    from campaigns.campaign import Campaign
+
+    condition = {
+        "electrode_pair": pair,
+        "electrolyte": electrolyte,
+        "current_density": current,
+        "current_density_unit": current_unit,
+        "retention_cycles": retention_cycles,
+    }
+    campaign = Campaign.create(
+        name,
+        condition,
+        (min_kpa, max_kpa),
+        objective,
+        step_kpa=step_kpa,
+        allowed_kpa=_numbers("--allowed-kpa", allowed_kpa),
+        prior=prior,
+        programme=programme,
+        history=history if history in ("programme", "none") else history.split(","),
+        store=store,
+    )
+    state = campaign.state
+    if as_json:
+        _print_json(_document(campaign))
+        return
+    _say(f"Opened {name}: {state.conditions[0]}, {state.objective}, {min_kpa:g} to {max_kpa:g} kPa.")
+    _say(f"Add what was measured: {_command('add', store)} {name} cells.csv")
+
+
+@app.command()
+def add(
+    name: Name,
+    table: Annotated[Path, typer.Argument(help="CSV or XLSX, one row a cell; blank conditions are the campaign's.")],
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Add a table of cells, all or none."""
+    from campaigns.campaign import Campaign
+    from campaigns.tables import read_table
+
+    campaign = Campaign.open(name, store)
+    conditions = campaign.state.conditions
+    defaults = conditions[0].model_dump(exclude={"retention_cycles"}) if len(conditions) == 1 else {}
+    found = read_table(table, defaults)
+    ids = campaign.add(found.cells, found.source)
+    if as_json:
+        _print_json({"campaign": name, "added": ids, "notes": found.notes, "revision": campaign.state.revision})
+        return
+    for note in found.notes:
+        _say(f"Note: {note}")
+    _say(f"Added {len(ids)} cells to {name}, which now has {len(campaign.state.cells)}.")
+    _say(f"Ask what to test next: {_command('suggest', store)} {name}")
+
+
+@app.command()
+def suggest(
+    name: Name,
+    n: Annotated[int, typer.Option("-n", "--cells", help="How many cells to build next.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the computation: the same seed gives the same answer.")] = 0,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Which pressure to test next, what to expect there, and why."""
+    from campaigns.campaign import Campaign
+
+    campaign = Campaign.open(name, store)
+    campaign.advise(n, seed)
+    _print_json(_document(campaign)) if as_json else _print_cards(campaign)
+
+
+@app.command()
+def record(
+    name: Name,
+    cell_id: Annotated[str, typer.Argument(help="A cell of the campaign, a suggested id, or a new one.")],
+    status: Annotated[str | None, typer.Option(help="planned, running, ended, stopped or invalid.")] = None,
+    end_reason: Annotated[
+        str | None,
+        typer.Option(help="short, soft_short, fade, contact_loss, operator, assembly_fault, cycler_fault, other."),
+    ] = None,
+    life_h: Annotated[float | None, typer.Option(help="Cycle life in h: at the end, or reached so far.")] = None,
+    life_cycles: Annotated[float | None, typer.Option(help="Cycle life in cycles.")] = None,
+    ce: Annotated[float | None, typer.Option(help="Coulombic efficiency, a fraction below 1.")] = None,
+    ce_protocol: Annotated[str | None, typer.Option(help="per_cycle_mean or reservoir.")] = None,
+    retention: Annotated[float | None, typer.Option(help="Capacity retention, a fraction.")] = None,
+    retention_cycles: Annotated[int | None, typer.Option(help="Cycles after which it was read.")] = None,
+    pressure_kpa: Annotated[float | None, typer.Option(help="Initial stacking pressure as measured.")] = None,
+    note: Annotated[str | None, typer.Option(help="Anything worth remembering.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other column of the table, as column=value.")
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Record what happened to a cell: built, still running, ended, stopped or invalid."""
+    from campaigns.campaign import Campaign
+
+    given = {
+        "status": status,
+        "end_reason": end_reason,
+        "cycle_life_h": life_h,
+        "cycle_life_cycles": life_cycles,
+        "coulombic_efficiency": ce,
+        "ce_protocol": ce_protocol,
+        "capacity_retention": retention,
+        "retention_cycles": retention_cycles,
+        "pressure_kpa": pressure_kpa,
+        "note": note,
+    }
+    changes = {name: value for name, value in given.items() if value is not None} | _settings(setting or [])
+    campaign = Campaign.open(name, store)
+    cell = campaign.record(cell_id, **changes)
+    if as_json:
+        _print_json({"campaign": name, "revision": campaign.state.revision, "cell": cell.row()})
+        return
+    _say(f"Recorded {cell.cell_id}: {cell.status} at {cell.pressure_kpa:g} kPa.")
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(help="Name of the campaign; without it all are listed.")] = None,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="Draw the figure (PNG and SVG) and say where it is.")
+    ] = False,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """The campaign as it stands: its cells, and the last answer."""
+    from campaigns.campaign import Campaign
+    from campaigns.card import text_cells
+
+    if name is None:
+        _list(store, as_json)
+        return
+    campaign = Campaign.open(name, store)
+    figures = _figures([campaign]) if figure else []
+    if as_json:
+        _print_json({**_document(campaign), "figures": [str(path) for path in figures]})
+        return
+    _say(text_cells(campaign.state))
+    _print_cards(campaign)
+    for path in figures:
+        _say(f"Figure: {path}")
+
+
+@app.command()
+def sync(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Bring the MLflow projection up to the ledger, and wait for it."""
+    from campaigns.ledger import Ledger
+    from campaigns.projection import mlflow_folder
+    from campaigns.projection import sync as project
+
+    folder = mlflow_folder(store)
+    report = project(Ledger.open(store), folder)
+    _print_json(vars(report)) if as_json else _say(f"MLflow in {folder} is up to the ledger of {store}.")
+
+
+@app.command()
+def ui(
+    name: Annotated[str | None, typer.Argument(help="Campaign to open; without it the list of campaigns.")] = None,
+    port: Annotated[int, typer.Option(help="Port on this machine; the next free one if it is taken.")] = 5000,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Compare campaigns in the MLflow UI, on this machine, until Ctrl-C."""
+    from campaigns.ledger import Ledger
+    from campaigns.mlflow_ui import serve_ui
+    from campaigns.projection import mlflow_folder
+    from campaigns.projection import sync as project
+
+    if name is not None:
+        from campaigns.campaign import Campaign
+
+        Campaign.open(name, store)
+    folder = mlflow_folder(store)
+    project(Ledger.open(store), folder)
+    serve_ui(folder, port, browser, (name,) if name else ())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: runs a command and turns what goes wrong into one message and an exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    from surrogates.errors import UserError
+
+    try:
+        app(given, prog_name="stackpress")
+    except UserError as error:
+        if debug:
+            raise
+        print(f"stackpress: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        print(f"stackpress: a fault of stackpress, not of yours: {type(error).__name__}: {error}", file=sys.stderr)
+        print("Run the command again with --debug and report what it prints.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _list(store: str, as_json: bool) -> None:
+    from campaigns.ledger import Ledger
+    from campaigns.state import fold
+
+    ledger = Ledger.open(store)
+    states = [fold(ledger.events(name)) for name in ledger.campaigns()]
+    if as_json:
+        _print_json([{"campaign": s.name, "programme": s.programme, "cells": len(s.cells)} for s in states])
+        return
+    for state in states:
+        _say(f"{state.name}: {'; '.join(map(str, state.conditions))}; {len(state.cells)} cells")
+    if not states:
+        _say(f"No campaign in {store} yet: stackpress new, or stackpress demo.")
+
+
+def _document(campaign: Campaign) -> dict[str, Any]:
+    """A campaign for machines: cells, and the last suggestion without its curves."""
+    state = campaign.state
+    latest = state.latest
+    return {
+        "campaign": state.name,
+        "programme": state.programme,
+        "revision": state.revision,
+        "objective": state.objective,
+        "rig": state.rig.model_dump(mode="json"),
+        "prior": state.prior.name,
+        "conditions": [item.model_dump(mode="json") for item in state.conditions],
+        "cells": [cell.row() for cell in state.cells],
+        "suggestion_is_current": state.is_current,
+        "suggestion": None
+        if latest is None
+        else {
+            "revision": latest.revision,
+            "seed": latest.seed,
+            "data_hash": latest.data_hash,
+            "prior_hash": latest.prior_hash,
+            "versions": latest.versions,
+            "answers": [
+                {**advice.model_dump(mode="json", exclude={"curve"}), "cell_ids": ids}
+                for advice, ids in zip(latest.advice, latest.cell_ids, strict=True)
+            ],
+        },
+    }
+
+
+def _print_cards(campaign: Campaign) -> None:
+    from campaigns.card import text_cards
+
+    print(text_cards(campaign.state), end="\n\n", flush=True)
+
+
+def _figures(campaigns: Sequence[Campaign]) -> list[Path]:
+    from campaigns.figure import write_figures
+
+    return [path for c in campaigns for path in write_figures(c.state, c.folder / "artifacts" / "figures")]
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
+
+
+def _say(text: str, as_json: bool = False) -> None:
+    print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+
+def _command(verb: str, store: str) -> str:
+    return f"stackpress {verb}" if store == DEFAULT_STORE else f"stackpress {verb} --store {store}"
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    from surrogates.errors import UserError
+
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option}: expected numbers with commas between, as in 50,100,200; found {text!r}.") from None
+
+
+def _settings(settings: Sequence[str]) -> dict[str, str | None]:
+    from surrogates.errors import UserError
+
+    pairs = [setting.partition("=") for setting in settings]
+    wrong = [setting for setting, (_, sign, _) in zip(settings, pairs, strict=True) if not sign]
+    if wrong:
+        raise UserError(f"--set: expected column=value, as in --set separator=glass; found {wrong[0]!r}.")
+    return {name.strip(): value.strip() or None for name, _, value in pairs}
+
+
+if __name__ == "__main__":
+    main()

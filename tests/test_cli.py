@@ -1,0 +1,187 @@
+"""The command line as its users meet it: the loop, JSON, exit codes, messages, and what is imported when."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from campaigns import cli
+
+HEAVY = ("torch", "mlflow", "botorch", "gpytorch", "sklearn", "matplotlib", "pandas")
+NEW = ["--pair", "Zn||MnO2", "--electrolyte", "2 M ZnSO4", "--current", "1", "--current-unit", "mA/cm2"]
+TABLE = "cell_id,pressure_kpa,status,cycle_life_h\na-1,30,ended,22\na-2,140,ended,71\na-3,400,running,120\n"
+
+
+class Shell:
+    """Runs commands in this process, in a folder and store of their own."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], store: Path) -> None:
+        self._capsys = capsys
+        self._store = store
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        where = [] if arguments and arguments[0] == "--help" else ["--store", str(self._store)]
+        code = 0
+        try:
+            cli.main([*arguments, *where])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+    def json(self, *arguments: str) -> Any:
+        code, out, err = self(*arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str], store: Path) -> Shell:
+    return Shell(capsys, store)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    path = tmp_path / "cells.csv"
+    path.write_text(TABLE)
+    return str(path)
+
+
+def test_three_commands_to_an_answer(shell: Shell, table: str) -> None:
+    assert shell("new", "mno2", *NEW, "--max-kpa", "1200")[0] == 0
+    code, out, _ = shell("add", "mno2", table)
+    assert code == 0
+    assert "Added 3 cells to mno2" in out
+    code, out, _ = shell("suggest", "mno2")
+    assert code == 0
+    for label in ("Next", "Expected", "Why", "Best so far", "Agreement", "Would change", "Caution", "Cells"):
+        assert f"\n  {label}" in out
+    assert "as cell mno2-004" in out
+    assert "3 cells without replicates cannot fix an optimum" in out
+    code, out, _ = shell("record", "mno2", "mno2-004", "--status", "ended", "--life-h", "80", "--end-reason", "short")
+    assert code == 0
+    assert "Outdated" in shell("show", "mno2")[1]
+    assert shell("suggest", "mno2", "-n", "2")[0] == 0
+    code, out, _ = shell("show", "mno2")
+    assert "Outdated" not in out
+    assert "> 120 h" in out
+    assert "ended (short)" in out
+    assert "mno2: Zn||MnO2 in 2 M ZnSO4" in shell("show")[1]
+
+
+def test_json_of_every_verb(shell: Shell, table: str) -> None:
+    assert shell.json("new", "a", *NEW)["suggestion"] is None
+    assert shell.json("add", "a", table)["added"] == ["a-1", "a-2", "a-3"]
+    document = shell.json("suggest", "a")
+    answer = document["suggestion"]["answers"][0]
+    assert answer["cell_ids"] == ["a-004"]
+    assert answer["proposals"][0]["verdict"] in ("measure", "repeat", "stop", "edge: higher")
+    assert document["suggestion"]["data_hash"]
+    assert shell.json("record", "a", "a-004", "--status", "running")["cell"]["status"] == "running"
+    shown = shell.json("show", "a")
+    assert shown["suggestion_is_current"] is False
+    assert len(shown["cells"]) == 4
+    assert shell.json("show") == [{"campaign": "a", "programme": "default", "cells": 4}]
+
+
+def test_figures_on_request(shell: Shell, table: str, store: Path) -> None:
+    shell("new", "a", *NEW)
+    shell("add", "a", table)
+    shell("suggest", "a")
+    code, out, _ = shell("show", "a", "--figure")
+    assert code == 0
+    assert f"Figure: {store / 'artifacts' / 'figures' / 'a.png'}" in out
+    assert (store / "artifacts" / "figures" / "a.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["suggest", "nope"], "campaign nope: expected a campaign of the store"),
+        (["new", "a", *NEW], "expected a new name"),
+        (["new", "b", "--pair", "Zn", *NEW[2:]], "electrode_pair: expected two electrodes"),
+        (["new", "b", *NEW, "--allowed-kpa", "50;100"], "--allowed-kpa: expected numbers with commas between"),
+        (["record", "a", "x", "--set", "lot"], "--set: expected column=value"),
+        (["record", "a", "a-1", "--ce", "98.4", "--ce-protocol", "reservoir"], "percentage"),
+        (["add", "a", "missing.csv"], "missing.csv: expected a file that can be read"),
+        (["suggest", "a", "-n", "0"], "expected 1 to 50 cells; found 0"),
+    ],
+)
+def test_the_users_mistakes_are_exit_2_and_one_message(
+    shell: Shell, table: str, arguments: list[str], words: str
+) -> None:
+    shell("new", "a", *NEW)
+    shell("add", "a", table)
+    code, out, err = shell(*arguments)
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_usage_is_exit_2(shell: Shell) -> None:
+    assert shell("new")[0] == 2
+    assert shell("no-such-verb")[0] == 2
+    assert shell("suggest", "a", "-n", "many")[0] == 2
+
+
+def test_our_faults_are_exit_1_without_a_traceback(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(cli, "_list", broken)
+    code, _, err = shell("show")
+    assert code == 1
+    assert "a fault of stackpress, not of yours: ZeroDivisionError" in err
+    assert "--debug" in err
+    with pytest.raises(ZeroDivisionError):
+        shell("show", "--debug")
+
+
+def test_every_command_explains_itself(shell: Shell) -> None:
+    code, out, _ = shell("--help")
+    assert code == 0
+    for verb in ("demo", "new", "add", "suggest", "record", "show", "sync", "ui"):
+        assert f"  {verb} " in out
+        assert subprocess.run([sys.executable, "-m", "campaigns.cli", verb, "--help"], check=True, capture_output=True)
+
+
+def test_demo_cards(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    from campaigns.campaign import Campaign
+
+    monkeypatch.setattr(Campaign, "sync", lambda self: None)
+    code, out, _ = shell("demo")
+    assert code == 0
+    assert "Zn||Ti in 1 M ZnSO4 at 1 mA/cm2: cycle life (h)" in out
+    assert "Zn||VO2 in 1 M ZnSO4 at 1 A/g: capacity retention after 100 cycles" in out
+    assert out.count("3 cells without replicates cannot fix an optimum") == 2
+    assert "doi:10.1002/sml.202501242" in out
+    assert "wen2025-zn-ti.png" in out
+
+
+def loaded_by(store: Path, *arguments: str) -> set[str]:
+    """Which heavy packages a fresh interpreter has imported once the command is done (none given: at import)."""
+    script = (
+        "import sys\nfrom campaigns.cli import main\n"
+        "try:\n    main(sys.argv[1:]) if sys.argv[1:] else None\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        f"print('loaded:', *[name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    environment = {**os.environ, "STACKPRESS_STORE": str(store)}
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return set(done.stderr.split("loaded:")[1].split())
+
+
+def test_what_is_imported_when(shell: Shell, table: str, store: Path) -> None:
+    shell("new", "a", *NEW)
+    shell("add", "a", table)
+    assert loaded_by(store) == set()
+    assert loaded_by(store, "suggest", "a") == {"torch"}
+    assert loaded_by(store, "record", "a", "a-3", "--life-h", "130") == set()
+    assert loaded_by(store, "show", "a") == set()
