@@ -270,7 +270,7 @@ class Campaign:
         return Path(DEFAULT_STORE if "://" in str(self.store) else self.store)
 
     def _project(self) -> None:
-        from campaigns.projection import sync_in_background
+        from campaigns.background import sync_in_background
 
         sync_in_background(self.store)
 

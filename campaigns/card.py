@@ -115,9 +115,7 @@ def _cells(state: CampaignState, advice: Advice, outcome: Outcome) -> str:
         parts.append(f"{advice.cells_used - own} from other campaigns")
     silent = len(state.cells) - own
     if silent:
-        parts.append(
-            f"{silent} of this campaign do not (planned, invalid, without this outcome or of another condition)"
-        )
+        parts.append(f"{silent} not used: planned, invalid, without this outcome, or of another condition")
     return f"{'; '.join(parts)}."
 
 

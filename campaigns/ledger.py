@@ -145,7 +145,8 @@ class Ledger:
 
 
 def _sqlite(path: Path) -> Engine:
-    engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S})
+    url = sql.URL.create("sqlite", database=str(path))  # built, not written: a path may hold ? or %
+    engine = sql.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @sql.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:

@@ -124,3 +124,12 @@ def test_revisions_are_unique_in_the_database(store: Path) -> None:
         event = transaction.append("note", {})
     with pytest.raises(sql.exc.IntegrityError), ledger._engine.begin() as connection:
         connection.execute(sql.insert(events_table).values(**{**vars(event), "key": "other"}))
+
+
+@pytest.mark.parametrize("name", ["what?x=1", "50%41", "a b#c", "Zn – Prüfstand"])
+def test_odd_folder_names(tmp_path: Path, name: str) -> None:
+    with Ledger.open(tmp_path / name).writing("a") as transaction:
+        transaction.append("note", {})
+    assert (tmp_path / name / "ledger.db").exists()
+    assert Ledger.open(tmp_path / name).head() == 1
+    assert [path.name for path in tmp_path.iterdir()] == [name]
