@@ -1,0 +1,1 @@
+"""Benchmarks: programs, not tests. `make bench` runs them all and prints tables; results go to build/bench/."""
