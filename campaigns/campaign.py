@@ -60,8 +60,8 @@ class Campaign:
 
         `condition`: one or several; each gets a suggestion. `pressure_kpa`, `step_kpa`, `allowed_kpa`: what the press
         can do. `objective`: the outcome to improve. `prior`: a `Prior`, its name ("default", "zinc") or the path of one.
-        `history`: whose cells of the same condition inform the fit beside its own: those of the "programme", "none", or
-        of the campaigns named. Raises `UserError` where the name is taken or anything is out of bounds.
+        `history`: whose cells inform the fit beside its own: those of the "programme" (the same condition as they are,
+        other conditions by what they have in common), "none", or of the campaigns named. Raises `UserError` where the name is taken or anything is out of bounds.
         """
         payload = {
             "uid": uuid.uuid4().hex,
@@ -240,15 +240,22 @@ class Campaign:
         return fit(self._informing(state), state.objective, state.prior)
 
     def _informing(self, state: CampaignState) -> tuple[Cell, ...]:
-        """The campaign's own cells, and those of its history that share one of its conditions."""
-        groups = {(c.electrode_pair, c.electrolyte, c.current_density_unit) for c in state.conditions}
+        """The campaign's own cells and those of its history, but for pairs whose current density is in another unit."""
+        units = {c.electrode_pair: c.current_density_unit for c in state.conditions}
+        units |= {c.electrode_pair: c.current_density_unit for c in state.cells}
         others = (
             cell.model_copy(update={"cell_id": f"{other.name}/{cell.cell_id}"})
             for other in self._history_of(state)
             for cell in other.cells
-            if (cell.electrode_pair, cell.electrolyte, cell.current_density_unit) in groups
         )
-        return (*state.cells, *others)
+        return (
+            *state.cells,
+            *(
+                c
+                for c in others
+                if units.setdefault(c.electrode_pair, c.current_density_unit) == c.current_density_unit
+            ),
+        )
 
     def _history_of(self, state: CampaignState) -> list[CampaignState]:
         if state.history == "none":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -74,14 +75,18 @@ def reason(
             return f"The best next cell, at {here} kPa, on average {benefit(outcome, gain)}: not worth a cell{wait}."
         case "repeat":
             return (
-                f"A second look near the tested {here} kPa is worth more than a new pressure, because one cell scatters; "
-                f"on average it {benefit(outcome, gain)}."
+                f"A second look at {here} kPa, beside the tested {kpa(_nearest(pressure_kpa, tested))} kPa, is worth more "
+                f"than a new pressure, because one cell scatters; on average it {benefit(outcome, gain)}."
             )
         case _:
             return (
                 f"The best pressure lies in {span(best.interval_kpa)} (90 %), and {here} kPa, "
                 f"{_place(pressure_kpa, tested)}, tells most about where: on average a cell here {benefit(outcome, gain)}."
             )
+
+
+def _nearest(pressure_kpa: float, tested: Sequence[float]) -> float:
+    return min(tested, key=lambda other: abs(math.log(other / pressure_kpa)))
 
 
 def _place(pressure_kpa: float, tested: Sequence[float]) -> str:

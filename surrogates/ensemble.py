@@ -51,7 +51,7 @@ class EnsembleModel(Model):
         x, u = X[..., None, :, 0], X[..., None, :, 1]
         features = self._ensemble.basis.features(x, u)
         theta, sites = self._ensemble.theta, self._ensemble.sites
-        mean = self._ensemble.level - theta.penalty(x, u) + (features @ sites.weight_mean[:, :, None])[..., 0]
+        mean = theta.level[:, None] - theta.penalty(x, u) + (features @ sites.weight_mean[:, :, None])[..., 0]
         cov = features @ sites.weight_cov @ features.transpose(-1, -2)
         noise = theta.scatter**2 if observation_noise is True else torch.zeros_like(theta.scatter)
         eye = torch.eye(X.shape[-2], dtype=X.dtype)

@@ -58,7 +58,8 @@ class Parameters:
     """Non-linear parameters of S particles, each of shape (S,).
 
     `physics` is 1 where the two-mode curve holds and 0 where pressure acts through the residual alone (or, with
-    `residual_sd` 0, not at all); `scatter` is the sd of one cell around the curve.
+    `residual_sd` 0, not at all); `scatter` is the sd of one cell around the curve; `level`, `level_sd` are mean and sd of y
+    at the best pressure.
     """
 
     x_best: Tensor
@@ -69,6 +70,8 @@ class Parameters:
     residual_sd: Tensor
     residual_length: Tensor
     physics: Tensor
+    level: Tensor
+    level_sd: Tensor
 
     def modes(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """ln of each mode's rate over the smallest summed rate: (falling with pressure, rising), each (S, n).
@@ -103,16 +106,15 @@ class Basis:
 
     low: float
     high: float
-    level_sd: float
     current_sd: float
 
     @classmethod
-    def spanning(cls, x: Tensor, prior: Prior, level_sd: float) -> Basis:
+    def spanning(cls, x: Tensor, prior: Prior) -> Basis:
         """A basis over the usual pressures, widened to `x`."""
         low, high = (math.log(kpa / 300.0) for kpa in DOMAIN_KPA)
         if len(x):
             low, high = min(low, float(x.min())), max(high, float(x.max()))
-        return cls(low, high, level_sd, prior.current_effect.sd)
+        return cls(low, high, prior.current_effect.sd)
 
     @property
     def _half_width(self) -> float:
@@ -134,5 +136,5 @@ class Basis:
         """Lambda of shape (S, F)."""
         length, sd = theta.residual_length[:, None], theta.residual_sd[:, None]
         spectrum = sd**2 * math.sqrt(2 * math.pi) * length * torch.exp(-0.5 * (length * self._frequencies()) ** 2)
-        linear = tensor([self.level_sd**2, self.current_sd**2, CURVATURE_SD**2])
-        return torch.cat([linear.expand(len(sd), 3), spectrum], dim=1)
+        slope, bend = (torch.full_like(sd, value**2) for value in (self.current_sd, CURVATURE_SD))
+        return torch.cat([theta.level_sd[:, None] ** 2, slope, bend, spectrum], dim=1)

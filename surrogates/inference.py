@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from surrogates.gp import Basis, Parameters, tensor
+from surrogates.population import Evidence, Population, evidence_of
 from surrogates.prior import LogNormal, Prior
 
 ODD_SHIFT = -1.5
@@ -43,6 +44,7 @@ ENOUGH = 80.0
 CENTRES = 128
 PRIOR_SHARE = 0.15
 NAMES = ("x_best", "slope_contact", "slope_short", "shift", "scatter", "residual_sd", "residual_length")
+SHIFT = NAMES.index("shift")
 ACTIVE = {
     "physics": (0, 1, 2, 3, 4, 5, 6),
     "no effect": (4,),
@@ -80,14 +82,14 @@ class Sites:
 class Posterior:
     """S weighted particles, each a Gaussian process: the posterior of the curve of one condition.
 
-    `weights` (S,) sum to 1; `hypothesis` (S,) indexes HYPOTHESES; `level` is the prior mean of y at the best pressure.
+    `weights` (S,) sum to 1; `hypothesis` (S,) indexes HYPOTHESES; z (S, D) are the parameters as standard normals.
     """
 
+    z: Tensor
     theta: Parameters
     hypothesis: Tensor
     weights: Tensor
     basis: Basis
-    level: float
     odd: float
     sites: Sites
 
@@ -98,7 +100,7 @@ class Posterior:
     def mean(self, x: Tensor, u: Tensor) -> Tensor:
         """Mean of f for each particle: (S, n)."""
         linear = self.sites.weight_mean @ self.basis.features(x, u).T
-        return self.level - self.theta.penalty(x, u) + linear
+        return self.theta.level[:, None] - self.theta.penalty(x, u) + linear
 
     def cov(self, x: Tensor, u: Tensor, x2: Tensor | None = None, u2: Tensor | None = None) -> Tensor:
         """Covariance of f between (x, u) and (x2, u2), default the same: (S, n, n2)."""
@@ -131,8 +133,21 @@ class Posterior:
         parts = {name: value[index] for name, value in vars(self.sites).items()}
         equal = torch.full((count,), 1 / count, dtype=self.weights.dtype)
         return replace(
-            self, theta=self.theta.select(index), hypothesis=self.hypothesis[index], weights=equal, sites=Sites(**parts)
+            self,
+            z=self.z[index],
+            theta=self.theta.select(index),
+            hypothesis=self.hypothesis[index],
+            weights=equal,
+            sites=Sites(**parts),
         )
+
+    def evidence(self, population: Population) -> Evidence:
+        """What the cells say about the condition's parameters beyond `population`, a prior document's own."""
+        level, sd = population.level[0], population.level_sd[0]
+        mean = (self.theta.level + self.sites.weight_mean[:, 0] - level) / sd
+        spread = self.sites.weight_cov[:, 0, 0].clamp_min(0).sqrt() / sd
+        physics = self.weights * self.theta.physics
+        return evidence_of(self.z, physics, float(physics.sum()), (mean, spread))
 
     def draws(self, x: Tensor, u: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """`count` joint draws of f at (x, u), equally weighted: (count, n)."""
@@ -142,27 +157,25 @@ class Posterior:
         noise = torch.randn(count, chol.shape[-1], 1, generator=generator, dtype=chol.dtype)
         weights = self.sites.weight_mean[index] + (chol[index] @ noise)[..., 0]
         features = self.basis.features(x, u)
-        return self.level - self.theta.penalty(x, u)[index] + weights @ features.T
+        offset = self.theta.level[:, None] - self.theta.penalty(x, u)
+        return offset[index] + weights @ features.T
 
 
-def infer(data: Data, prior: Prior, level: float, level_sd: float, seed: int) -> Posterior:
+def infer(data: Data, prior: Prior, population: Population, seed: int) -> Posterior:
     """The posterior of a condition's curve given `data` (n may be 0).
 
-    `level`, `level_sd`: prior mean and sd of y at the best pressure. Deterministic in `seed`.
+    `population`: the distribution its parameters are drawn from, in units of `prior`. Deterministic in `seed`.
     """
-    generator = torch.Generator().manual_seed(seed)
-    basis = Basis.spanning(data.x, prior, level_sd)
-    active = _active(data)
-
-    z = _prior_draws(FIRST_STAGE, generator)
+    setting = _Setting(data, prior, population, Basis.spanning(data.x, prior), torch.Generator().manual_seed(seed))
+    z = setting.prior_draws(FIRST_STAGE)
     if not len(data):
         z = [part[:count] for part, count in zip(z, SECOND_STAGE, strict=True)]
-        return _weighted(z, [torch.zeros(len(part)) for part in z], data, prior, basis, level)
-    first = _propagate(data, _parameters(z, prior), basis, level, prior.odd_cell.probability, FIRST_SWEEPS)
+        return setting.posterior(z, [torch.zeros(len(part)) for part in z])
+    first = setting.propagate(setting.parameters(z), FIRST_SWEEPS)
     log_weights = list(torch.split(first.log_evidence, list(FIRST_STAGE)))
     for _ in range(MAX_ROUNDS):
-        z, log_ratio = _proposals(z, log_weights, active, generator)
-        posterior = _weighted(z, log_ratio, data, prior, basis, level)
+        z, log_ratio = setting.proposals(z, log_weights)
+        posterior = setting.posterior(z, log_ratio)
         log_weights = list(torch.split(posterior.weights.log(), list(SECOND_STAGE)))
         if effective_size(log_weights[0]) >= ENOUGH:
             break
@@ -187,126 +200,125 @@ def scatter_components(odd: float, scatter_variance: Tensor) -> tuple[tuple[floa
     return (1 - odd, 0.0, scatter_variance), (odd, ODD_SHIFT, scatter_variance + ODD_SD**2)
 
 
-def _weighted(
-    z: list[Tensor], log_ratio: list[Tensor], data: Data, prior: Prior, basis: Basis, level: float
-) -> Posterior:
-    """Particles z weighted by the readings; `log_ratio` is ln(prior density / density they were drawn from)."""
-    theta, odd = _parameters(z, prior), prior.odd_cell.probability
-    counts = tuple(len(part) for part in z)
-    sites = _propagate(data, theta, basis, level, odd)
-    hypothesis = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    log_weights = sites.log_evidence + torch.cat(log_ratio) + _log_prior_share(prior, counts)
-    return Posterior(theta, hypothesis, torch.softmax(log_weights, dim=0), basis, level, odd, sites)
+@dataclass(frozen=True)
+class _Setting:
+    """What one inference is about; z is a list of blocks, one a hypothesis."""
+
+    data: Data
+    prior: Prior
+    population: Population
+    basis: Basis
+    generator: torch.Generator
+
+    def columns(self, hypothesis: str) -> list[int]:
+        """The parameters that the readings can speak about: the shift only where current density is not 1 unit."""
+        has_current = bool((self.data.u != 0).any())
+        return [column for column in ACTIVE[hypothesis] if column != SHIFT or has_current]
+
+    def prior_draws(self, counts: tuple[int, ...]) -> list[Tensor]:
+        """Quasi-random draws from the population."""
+        seed = int(torch.randint(2**31 - 1, (1,), generator=self.generator))
+        sobol = torch.quasirandom.SobolEngine(len(NAMES) + 1, scramble=True, seed=seed)
+        uniform = sobol.draw(sum(counts), dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+        return list(torch.split(self.population.place(uniform), list(counts)))
+
+    def parameters(self, z: list[Tensor]) -> Parameters:
+        """Particles in lab terms from standard normals."""
+        physics, none, free = z
+        every, prior = torch.cat(z), self.prior
+        levels = [
+            self.population.levels(
+                self.population.log_densities(part[:, self.columns(name)], self.columns(name)), self.generator
+            )
+            for name, part in zip(HYPOTHESES, z, strict=True)
+        ]
+        return Parameters(
+            x_best=torch.log(_log_normal(prior.best_pressure, every[:, 0]) / 300.0),
+            slope_contact=_log_normal(prior.slope_contact, every[:, 1]),
+            slope_short=_log_normal(prior.slope_short, every[:, 2]),
+            shift=prior.current_shift.mean + prior.current_shift.sd * every[:, SHIFT],
+            scatter=_log_normal(prior.scatter_sd, every[:, 4]),
+            residual_sd=torch.cat(
+                [
+                    _log_normal(prior.residual_sd, physics[:, 5]),
+                    torch.zeros(len(none)),
+                    _log_normal(prior.free_sd, free[:, 5]),
+                ]
+            ),
+            residual_length=torch.cat(
+                [
+                    _log_normal(prior.residual_length, physics[:, 6]),
+                    torch.ones(len(none)),
+                    _log_normal(prior.free_length, free[:, 6]),
+                ]
+            ),
+            physics=torch.cat([torch.ones(len(physics)), torch.zeros(len(none) + len(free))]).to(every.dtype),
+            level=torch.cat([level for level, _ in levels]),
+            level_sd=torch.cat([sd for _, sd in levels]),
+        )
+
+    def propagate(self, theta: Parameters, sweeps: int = SWEEPS) -> Sites:
+        """Expectation propagation for all particles at once."""
+        data = self.data
+        return expectation_propagation(
+            data.y - theta.level[:, None] + theta.penalty(data.x, data.u),
+            data.censored,
+            theta.scatter[:, None] ** 2 + (theta.penalty_slope(data.x, data.u) * data.x_sd) ** 2,
+            self.prior.odd_cell.probability,
+            self.basis.features(data.x, data.u),
+            self.basis.variances(theta),
+            sweeps,
+        )
+
+    def posterior(self, z: list[Tensor], log_ratio: list[Tensor]) -> Posterior:
+        """Particles weighted by the readings; `log_ratio` is ln(prior density / density they were drawn from)."""
+        theta = self.parameters(z)
+        sites = self.propagate(theta)
+        sizes = torch.tensor([len(part) for part in z])
+        hypothesis = torch.repeat_interleave(torch.arange(len(z)), sizes)
+        no_effect, free = self.prior.no_effect.probability, self.prior.no_physics.probability
+        share = torch.log(tensor([1 - no_effect - free, no_effect, free]) / sizes)
+        weights = torch.softmax(sites.log_evidence + torch.cat(log_ratio) + share[hypothesis], dim=0)
+        return Posterior(torch.cat(z), theta, hypothesis, weights, self.basis, self.prior.odd_cell.probability, sites)
+
+    def proposals(self, z: list[Tensor], log_weights: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Draws near the weight of the particles z, and ln(prior density / proposal density) of each."""
+        draws, ratios = [], []
+        for name, part, weight, fresh in zip(HYPOTHESES, z, log_weights, self.prior_draws(SECOND_STAGE), strict=True):
+            columns = self.columns(name)
+            from_prior = round(PRIOR_SHARE * len(fresh))
+            near, log_kernel = self._near(
+                part[:, columns], weight, len(fresh) - from_prior, fresh[:from_prior, columns]
+            )
+            fresh[from_prior:, columns] = near
+            log_prior = torch.logsumexp(self.population.log_densities(fresh[:, columns], columns), dim=1)
+            share = from_prior / len(fresh)
+            log_mixture = torch.logaddexp(math.log(share) + log_prior, math.log1p(-share) + log_kernel)
+            draws.append(fresh)
+            ratios.append(log_prior - log_mixture)
+        return draws, ratios
+
+    def _near(self, z: Tensor, log_weights: Tensor, count: int, others: Tensor) -> tuple[Tensor, Tensor]:
+        """`count` draws from a Gaussian kernel density of the weighted particles z (N, d), and its ln density at `others`
+        (m, d) followed by the draws: (count, d), (m + count,). Bandwidth: Silverman's rule."""
+        dim = z.shape[1]
+        weights = torch.softmax(log_weights, dim=0)
+        centred = z - weights @ z
+        cov = (weights[:, None] * centred).T @ centred + 0.003 * torch.eye(dim, dtype=z.dtype)
+        width = (4 / ((dim + 2) * max(effective_size(log_weights), 2.0))) ** (1 / (dim + 4))
+        chol = cast(Tensor, torch.linalg.cholesky(width**2 * cov))
+        centres = z[systematic(weights, CENTRES, self.generator)]
+        noise = torch.randn(count, dim, generator=self.generator, dtype=z.dtype)
+        near = centres[torch.arange(count) * CENTRES // count] + noise @ chol.T
+        at = torch.cat([others, near])
+        scaled = torch.linalg.solve_triangular(chol, torch.cat([at, centres]).T, upper=False).T
+        distance = torch.cdist(scaled[: len(at)], scaled[len(at) :]) ** 2
+        log_kernel = torch.logsumexp(-0.5 * distance, dim=1) - math.log(CENTRES) - chol.diagonal().log().sum()
+        return near, log_kernel - 0.5 * dim * math.log(2 * math.pi)
 
 
-def _active(data: Data) -> dict[str, list[int]]:
-    """The parameters that the readings can speak about: the shift with current only where current density is not 1."""
-    has_current = bool((data.u != 0).any())
-    return {name: [d for d in dims if d != 3 or has_current] for name, dims in ACTIVE.items()}
-
-
-def _prior_draws(counts: tuple[int, ...], generator: torch.Generator) -> list[Tensor]:
-    seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
-    sobol = torch.quasirandom.SobolEngine(len(NAMES), scramble=True, seed=seed)
-    uniform = sobol.draw(sum(counts), dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-    return list(torch.split(torch.special.ndtri(uniform), list(counts)))
-
-
-def _parameters(z: list[Tensor], prior: Prior) -> Parameters:
-    """Particles in lab terms from standard normals, one block a hypothesis."""
-    physics, none, free = z
-    every = torch.cat(z)
-
-    def log_normal(quantity: LogNormal, column: Tensor) -> Tensor:
-        return quantity.median * torch.exp(quantity.sd_ln * column)
-
-    return Parameters(
-        x_best=torch.log(log_normal(prior.best_pressure, every[:, 0]) / 300.0),
-        slope_contact=log_normal(prior.slope_contact, every[:, 1]),
-        slope_short=log_normal(prior.slope_short, every[:, 2]),
-        shift=prior.current_shift.mean + prior.current_shift.sd * every[:, 3],
-        scatter=log_normal(prior.scatter_sd, every[:, 4]),
-        residual_sd=torch.cat(
-            [
-                log_normal(prior.residual_sd, physics[:, 5]),
-                torch.zeros(len(none)),
-                log_normal(prior.free_sd, free[:, 5]),
-            ]
-        ),
-        residual_length=torch.cat(
-            [
-                log_normal(prior.residual_length, physics[:, 6]),
-                torch.ones(len(none)),
-                log_normal(prior.free_length, free[:, 6]),
-            ]
-        ),
-        physics=torch.cat([torch.ones(len(physics)), torch.zeros(len(none) + len(free))]).to(every.dtype),
-    )
-
-
-def _log_prior_share(prior: Prior, counts: tuple[int, ...]) -> Tensor:
-    no_effect, free = prior.no_effect.probability, prior.no_physics.probability
-    shares = tensor([1 - no_effect - free, no_effect, free])
-    sizes = torch.tensor(counts)
-    return torch.repeat_interleave(torch.log(shares / sizes), sizes)
-
-
-def _proposals(
-    z: list[Tensor], log_weights: Sequence[Tensor], active: dict[str, list[int]], generator: torch.Generator
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Draws near the weight of the particles z, and ln(prior density / proposal density) of each."""
-    draws, ratios = [], []
-    for name, part, weight, count in zip(HYPOTHESES, z, log_weights, SECOND_STAGE, strict=True):
-        dims = active[name]
-        proposal, ratio = _kernel_density_draws(part[:, dims], weight, count, generator)
-        fresh = torch.randn(count, part.shape[1], generator=generator, dtype=part.dtype)
-        fresh[:, dims] = proposal
-        draws.append(fresh)
-        ratios.append(ratio)
-    return draws, ratios
-
-
-def _kernel_density_draws(
-    z: Tensor, log_weights: Tensor, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """`count` draws of z (N, d) from a mixture of the prior and a Gaussian kernel density of the weighted particles,
-    and ln(prior / mixture) for each. Bandwidth: Silverman's rule."""
-    dim = z.shape[1]
-    weights = torch.softmax(log_weights, dim=0)
-    centred = z - weights @ z
-    cov = (weights[:, None] * centred).T @ centred + 0.01 * torch.eye(dim, dtype=z.dtype)
-    effective = effective_size(log_weights)
-    width = (4 / ((dim + 2) * max(effective, 2.0))) ** (1 / (dim + 4))
-    chol = cast(Tensor, torch.linalg.cholesky(width**2 * cov))
-
-    centres = z[systematic(weights, CENTRES, generator)]
-    from_prior = round(PRIOR_SHARE * count)
-    index = torch.arange(count - from_prior) * CENTRES // (count - from_prior)
-    noise = torch.randn(count, dim, generator=generator, dtype=z.dtype)
-    near = centres[index] + noise[from_prior:] @ chol.T
-    draws = torch.cat([noise[:from_prior], near])
-
-    scaled = torch.linalg.solve_triangular(chol, torch.cat([draws, centres]).T, upper=False).T
-    distance = torch.cdist(scaled[:count], scaled[count:]) ** 2
-    log_kernel = torch.logsumexp(-0.5 * distance, dim=1) - math.log(CENTRES) - chol.diagonal().log().sum()
-    log_prior = -0.5 * (draws**2).sum(1)
-    share = from_prior / count
-    log_mixture = torch.logaddexp(math.log(share) + log_prior, math.log1p(-share) + log_kernel)
-    return draws, log_prior - log_mixture
-
-
-def _propagate(data: Data, theta: Parameters, basis: Basis, level: float, odd: float, sweeps: int = SWEEPS) -> Sites:
-    """Expectation propagation for all particles at once."""
-    scatter = theta.scatter[:, None] ** 2 + (theta.penalty_slope(data.x, data.u) * data.x_sd) ** 2
-    return expectation_propagation(
-        data.y - level + theta.penalty(data.x, data.u),
-        data.censored,
-        scatter,
-        odd,
-        basis.features(data.x, data.u),
-        basis.variances(theta),
-        sweeps,
-    )
+def _log_normal(quantity: LogNormal, z: Tensor) -> Tensor:
+    return quantity.median * torch.exp(quantity.sd_ln * z)
 
 
 def expectation_propagation(

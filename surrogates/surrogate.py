@@ -1,7 +1,8 @@
 """What a table of cells says about an outcome over pressure: `fit` gives a `Surrogate`.
 
 Each condition (electrode pair, electrolyte, unit of current density) has its own posterior, inferred when it is first
-asked for; a condition without cells has the prior. Numbers go in and come out in lab units.
+asked for, from a prior that the cells of every other condition have sharpened (surrogates.population). Numbers go in and
+come out in lab units.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from surrogates.inference import Data, Posterior, infer, scatter_components
 from surrogates.mechanisms import log_pressure
 from surrogates.mixture import mixture_quantile
 from surrogates.outcomes import Outcome, Reading, check_outcome, outcome_of, readings
+from surrogates.population import Evidence, Population, informed
 from surrogates.prior import Prior
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ class Surrogate:
     prior: Prior
     seed: int
     _posteriors: dict[Any, Posterior] = field(default_factory=dict, repr=False, compare=False)
+    _populations: dict[Any, Population] = field(default_factory=dict, repr=False, compare=False)
 
     def cells_of(self, condition: Condition) -> tuple[Cell, ...]:
         """The cells of the condition's electrode pair and electrolyte, whatever their current density."""
@@ -120,18 +123,40 @@ class Surrogate:
 
     def posterior(self, condition: Condition) -> Posterior:
         """The posterior of the condition's curve as weighted Gaussian processes; computed once."""
-        return self._cached(("posterior", _group(condition)), condition, self.readings(condition))
+        return self._cached("posterior", condition, self.readings(condition), self.population(condition))
 
     def prior_curve(self, condition: Condition) -> Posterior:
-        """What was believed before any cell, in the same form."""
-        return self._cached("prior", condition, ())
+        """What was believed before the condition's own cells, in the same form: the prior, and what the cells of other
+        conditions teach."""
+        return self._cached("prior", condition, (), self.population(condition))
 
-    def _cached(self, key: Any, condition: Condition, informed_by: Sequence[Reading]) -> Posterior:
-        if key not in self._posteriors:
-            level = self.prior.levels[self.outcome]
-            mean = self.outcome_of(condition).to_y(level.median, level.retention_cycles)
+    def population(self, condition: Condition) -> Population:
+        """The prior of the condition's parameters, given the cells of every other condition in the table."""
+        key = _group(condition)
+        if key not in self._populations:
+            others = {_group(cell): cell.condition for cell in self.cells if _group(cell) != key}
             with one_thread():
-                self._posteriors[key] = infer(_data(informed_by), self.prior, mean, level.sd_y, self.seed)
+                sources = [(other, self._evidence(other)) for other in others.values() if self.readings(other)]
+                self._populations[key] = informed(condition, sources, *self._level(condition))
+        return self._populations[key]
+
+    def _evidence(self, condition: Condition) -> Evidence:
+        """What the cells of one condition say by themselves."""
+        own = Population.of_document(*self._level(condition))
+        return self._cached("alone", condition, self.readings(condition), own).evidence(own)
+
+    def _level(self, condition: Condition) -> tuple[float, float]:
+        """Mean and sd of y at the best pressure by the prior document."""
+        level = self.prior.levels[self.outcome]
+        return self.outcome_of(condition).to_y(level.median, level.retention_cycles), level.sd_y
+
+    def _cached(
+        self, what: str, condition: Condition, informed_by: Sequence[Reading], population: Population
+    ) -> Posterior:
+        key = (what, _group(condition))
+        if key not in self._posteriors:
+            with one_thread():
+                self._posteriors[key] = infer(_data(informed_by), self.prior, population, self.seed)
         return self._posteriors[key]
 
     def predict(self, condition: Condition | Mapping[str, Any], pressure_kpa: Any) -> pd.DataFrame:

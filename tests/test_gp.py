@@ -12,6 +12,7 @@ from surrogates import Prior
 from surrogates.gp import Basis, Parameters, one_thread, tensor
 from surrogates.inference import Data, expectation_propagation, infer
 from surrogates.mechanisms import log_pressure, modes_at_optimum, two_mode_log_rate
+from surrogates.population import Population
 
 from .worlds import true_log_life
 
@@ -26,12 +27,14 @@ def parameters(**change: float) -> Parameters:
         "residual_sd": 0.5,
         "residual_length": 0.8,
         "physics": 1.0,
+        "level": 0.0,
+        "level_sd": 2.0,
     }
     return Parameters(**{name: tensor([value]) for name, value in {**values, **change}.items()})
 
 
 X = tensor(np.linspace(-3.0, 2.0, 41))
-BASIS = Basis(low=-4.6, high=3.5, level_sd=2.0, current_sd=1.0)
+BASIS = Basis(low=-4.6, high=3.5, current_sd=1.0)
 
 
 def test_penalty_is_the_documented_two_mode_curve() -> None:
@@ -85,7 +88,7 @@ def test_posterior_is_that_of_scikit_learn() -> None:
 def test_prior_mean_is_the_world_of_the_mechanism() -> None:
     """No hidden standardisation: before any data, a particle with the world's parameters has its curve as mean."""
     none = Data(*(tensor([]) for _ in range(3)), torch.zeros(0, dtype=torch.bool), tensor([]))
-    posterior = infer(none, Prior.default(), level=np.log(100.0), level_sd=1.0, seed=0)
+    posterior = infer(none, Prior.default(), Population.of_document(np.log(100.0), 1.0), seed=0)
     with one_thread():
         mean = posterior.mean(X, tensor(0.0))
     theta = posterior.theta
@@ -103,7 +106,7 @@ def test_residual_stays_constant_beyond_the_domain() -> None:
 
 
 def test_basis_grows_with_the_data() -> None:
-    wide = Basis.spanning(tensor(log_pressure([1.0, 60_000.0])), Prior.default(), 1.0)
+    wide = Basis.spanning(tensor(log_pressure([1.0, 60_000.0])), Prior.default())
     assert wide.low == pytest.approx(float(log_pressure(1.0)))
     assert wide.high == pytest.approx(float(log_pressure(60_000.0)))
     x = tensor(np.linspace(wide.low, wide.high, 30))

@@ -202,12 +202,6 @@ def test_edges_are_called(best: float, verdict: str, zn_ti: Condition) -> None:
     assert fit(world(10, seed=1, scatter=0.2, best_kpa=best)).optimum(zn_ti).verdict == verdict
 
 
-def test_other_conditions_do_not_leak(zn_ti: Condition) -> None:
-    cells = world(5, seed=9)
-    others = [c.model_copy(update={"cell_id": f"o{c.cell_id}", "electrolyte": "2 M ZnSO4"}) for c in world(5, seed=10)]
-    assert fit([*cells, *others]).predict(zn_ti, [300]).equals(fit(cells).predict(zn_ti, [300]))
-
-
 @given(st.integers(1, 40), st.integers(0, 10))
 def test_systematic_resampling_keeps_proportions(count: int, seed: int) -> None:
     weights = tensor(np.random.default_rng(seed).dirichlet(np.ones(7)))
