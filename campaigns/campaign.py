@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -154,13 +155,20 @@ class Campaign:
         its pressure and condition, any other needs `pressure_kpa`. Without `status` a new cell is planned.
         Raises `TableError` where the row would not hold; nothing is stored then.
         """
-        unknown = [name for name in changes if name not in COLUMNS]
+        unknown = [name for name in changes if name not in COLUMNS or name == "cell_id"]
         if unknown:
-            raise UserError(f"record: expected columns of the table of cells; found {', '.join(unknown)}.")
+            known_columns = ", ".join(name for name in COLUMNS if name != "cell_id")
+            raise UserError(
+                f"record: expected columns of the table of cells; found {', '.join(unknown)}. Known: {known_columns}."
+            )
+        lost = [name for name, value in changes.items() if isinstance(value, float) and not math.isfinite(value)]
+        if lost:
+            raise UserError(f"record, {', '.join(lost)}: expected a finite number; found {changes[lost[0]]}.")
         with self._ledger.writing(self.name) as transaction:
             state = fold(transaction.events)
             known = state.cell(cell_id)
             row = known.row() if known else _new_row(state, cell_id, changes)
+            _check_end(row, changes, cell_id)
             [cell] = check_cells([{**row, **changes, "cell_id": cell_id}], f"cell {cell_id}")
             problems = across_rows([cell, *(other for other in state.cells if other.cell_id != cell_id)])
             if problems:
@@ -240,19 +248,22 @@ class Campaign:
         return fit(self._informing(state), state.objective, state.prior)
 
     def _informing(self, state: CampaignState) -> tuple[Cell, ...]:
-        """The campaign's own cells and those of its history, but for pairs whose current density is in another unit."""
+        """The campaign's own cells and those of its history, but for pairs whose current density is in another unit.
+        A cell that two campaigns hold (one table added to both) counts once."""
         units = {c.electrode_pair: c.current_density_unit for c in state.conditions}
         units |= {c.electrode_pair: c.current_density_unit for c in state.cells}
-        others = (
-            cell.model_copy(update={"cell_id": f"{other.name}/{cell.cell_id}"})
+        own = {(cell.cell_id, *_identity(cell)) for cell in state.cells}
+        others = {
+            (cell.cell_id, *_identity(cell)): cell.model_copy(update={"cell_id": f"{other.name}/{cell.cell_id}"})
             for other in self._history_of(state)
             for cell in other.cells
-        )
+            if (cell.cell_id, *_identity(cell)) not in own
+        }
         return (
             *state.cells,
             *(
                 c
-                for c in others
+                for c in others.values()
                 if units.setdefault(c.electrode_pair, c.current_density_unit) == c.current_density_unit
             ),
         )
@@ -289,6 +300,11 @@ class Campaign:
         from campaigns.card import html_cards
 
         return html_cards(self.state)
+
+
+def _identity(cell: Cell) -> tuple[object, ...]:
+    """What stays the same when one built cell is in the tables of two campaigns."""
+    return cell.electrode_pair, cell.electrolyte, cell.pressure_kpa, cell.current_density
 
 
 def _check_name(what: str, name: str) -> str:
@@ -329,6 +345,17 @@ def _new_row(state: CampaignState, cell_id: str, changes: Mapping[str, Any]) -> 
     if "electrode_pair" not in row and len(state.conditions) == 1:
         row |= state.conditions[0].model_dump(exclude={"retention_cycles"})
     return row
+
+
+def _check_end(row: Mapping[str, Any], changes: Mapping[str, Any], cell_id: str) -> None:
+    """A life reached so far is not a life at the end: a cell that ends says at which life."""
+    lives = [name for name in ("cycle_life_h", "cycle_life_cycles") if name in row]
+    ends = changes.get("status") == "ended" and row["status"] in ("running", "stopped")
+    if ends and lives and not any(name in changes for name in lives):
+        raise UserError(
+            f"cell {cell_id}: expected the life at which it ended; found only {row[lives[0]]:g}, the {lives[0]} reached "
+            f"when it was {row['status']}. Give {' or '.join(lives)} with the status."
+        )
 
 
 def _offered(state: CampaignState, cell_id: str) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def _lines(
         yield "Outdated", f"cells have changed since this answer: stackpress suggest {state.name}"
     for proposal, cell_id in zip(advice.proposals, cell_ids, strict=True):
         verdict = WHAT_TO_DO.get(proposal.verdict, proposal.verdict)
-        yield "Next", f"{proposal.pressure_kpa:g} kPa, as cell {cell_id} ({verdict})"
+        label = "Optional" if proposal.verdict == "stop" else "Next"
+        yield label, f"{proposal.pressure_kpa:g} kPa, as cell {cell_id} ({verdict})"
         yield "Expected", _expected(proposal, outcome)
         yield "Why", proposal.reason
     yield "Best so far", _best(advice, outcome)
@@ -96,19 +97,27 @@ def _best(advice: Advice, outcome: Outcome) -> str:
     best = advice.best
     if best.verdict == "no effect":
         return f"No pressure stands out: it does not matter here with probability {100 * best.no_effect:.0f} %."
-    low, high = (f"{end:.2g}" for end in best.interval_kpa)
+    loss = "loss against it" if outcome.is_life else "faster degradation"
     window = ""
     if best.window_kpa is not None:
-        window = f"; window {best.window_kpa[0]:.3g} to {best.window_kpa[1]:.3g} kPa (under 5 % loss against it)"
+        window = f"; window {_kpa(*best.window_kpa)} (under 5 % {loss})"
     return (
-        f"{best.pressure_kpa:.3g} kPa, {outcome.text(best.median)} ({_range(outcome, best.lower, best.upper)}, 90 %)"
-        f"{window}; 90 % interval of the best pressure {float(low):g} to {float(high):g} kPa."
+        f"{_digits(best.pressure_kpa)} kPa, {outcome.text(best.median)} ({_range(outcome, best.lower, best.upper)}, 90 %)"
+        f"{window}; 90 % interval of the best pressure {_kpa(*best.interval_kpa)}."
     )
+
+
+def _kpa(low: float, high: float) -> str:
+    return f"{_digits(low)} to {_digits(high)} kPa"
+
+
+def _digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _cells(state: CampaignState, advice: Advice, outcome: Outcome) -> str:
     own = sum(reading(cell, outcome) is not None and _same(cell.condition, advice) for cell in state.cells)
-    parts = [f"{advice.cells_used} inform this answer"]
+    parts = [f"{advice.cells_used} inform{'s' * (advice.cells_used == 1)} this answer"]
     if advice.censored:
         parts.append(f"{advice.censored} of them alive, taken as lower bounds")
     if advice.cells_used > own:

@@ -107,7 +107,8 @@ def new(
     if as_json:
         _print_json(_document(campaign))
         return
-    _say(f"Opened {name}: {state.conditions[0]}, {state.objective}, {min_kpa:g} to {max_kpa:g} kPa.")
+    settings = f" in steps of {step_kpa:g} kPa" if step_kpa else f", only {allowed_kpa} kPa" if allowed_kpa else ""
+    _say(f"Opened {name}: {state.conditions[0]}, {state.objective}, {min_kpa:g} to {max_kpa:g} kPa{settings}.")
     _say(f"Add what was measured: {_command('add', store)} {name} cells.csv")
 
 
@@ -132,7 +133,9 @@ def add(
         return
     for note in found.notes:
         _say(f"Note: {note}")
-    _say(f"Added {len(ids)} cells to {name}, which now has {len(campaign.state.cells)}.")
+    for note in _strangers(campaign, ids):
+        _say(f"Note: {note}")
+    _say(f"Added {len(ids)} cell{'s' * (len(ids) > 1)} to {name}, which now has {len(campaign.state.cells)}.")
     _say(f"Ask what to test next: {_command('suggest', store)} {name}")
 
 
@@ -233,6 +236,7 @@ def sync(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     from campaigns.ledger import Ledger
     from campaigns.projection import sync as project
 
+    _check_exists(store)
     folder = mlflow_folder(store)
     report = project(Ledger.open(store), folder)
     for problem in report.problems:
@@ -258,6 +262,7 @@ def ui(
     from campaigns.mlflow_ui import serve_ui
     from campaigns.projection import sync as project
 
+    _check_exists(store)
     if name is not None:
         from campaigns.campaign import Campaign
 
@@ -298,6 +303,9 @@ def _list(store: str, as_json: bool) -> None:
     from campaigns.ledger import Ledger
     from campaigns.state import fold
 
+    if not _exists(store):
+        _print_json([]) if as_json else _say(f"No campaign in {store} yet: stackpress new, or stackpress demo.")
+        return
     ledger = Ledger.open(store)
     states = [fold(ledger.events(name)) for name in ledger.campaigns()]
     if as_json:
@@ -307,6 +315,34 @@ def _list(store: str, as_json: bool) -> None:
         _say(f"{state.name}: {'; '.join(map(str, state.conditions))}; {len(state.cells)} cells")
     if not states:
         _say(f"No campaign in {store} yet: stackpress new, or stackpress demo.")
+
+
+def _exists(store: str) -> bool:
+    """Whether there is a store: looking for one must not make it."""
+    return "://" in store or (Path(store) / "ledger.db").exists()
+
+
+def _check_exists(store: str) -> None:
+    from surrogates.errors import UserError
+
+    if not _exists(store):
+        raise UserError(f"store {store}: expected a folder with a ledger; found none. Open a campaign there first.")
+
+
+def _strangers(campaign: Campaign, ids: Sequence[str]) -> list[str]:
+    """Cells just added whose pair or electrolyte is none of the campaign's: often a typing error."""
+    state = campaign.state
+    wanted = {(c.electrode_pair, c.electrolyte) for c in state.conditions}
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in state.cells:
+        if cell.cell_id in ids and (cell.electrode_pair, cell.electrolyte) not in wanted:
+            found.setdefault((cell.electrode_pair, cell.electrolyte), []).append(cell.cell_id)
+    conditions = "; ".join(f"{pair} in {electrolyte}" for pair, electrolyte in sorted(wanted))
+    return [
+        f"{', '.join(cells)}: {pair} in {electrolyte} is not this campaign's {conditions}; such cells inform only as "
+        "far as they are alike. If it is a typing error: stackpress record --set"
+        for (pair, electrolyte), cells in found.items()
+    ]
 
 
 def _document(campaign: Campaign) -> dict[str, Any]:
@@ -380,7 +416,7 @@ def _settings(settings: Sequence[str]) -> dict[str, str | None]:
     from surrogates.errors import UserError
 
     pairs = [setting.partition("=") for setting in settings]
-    wrong = [setting for setting, (_, sign, _) in zip(settings, pairs, strict=True) if not sign]
+    wrong = [setting for setting, (name, sign, _) in zip(settings, pairs, strict=True) if not sign or name == "cell_id"]
     if wrong:
         raise UserError(f"--set: expected column=value, as in --set separator=glass; found {wrong[0]!r}.")
     return {name.strip(): value.strip() or None for name, _, value in pairs}

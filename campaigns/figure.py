@@ -149,8 +149,11 @@ def _header(figure: Figure, advice: Advice, outcome: Outcome) -> float:
     what = " in ".join(name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…" for name in names)
     current = f"{at.current_density:g} {at.current_density_unit}".replace("cm2", "cm²")
     title = f"{what} at {current}: {outcome.label.split(' (')[0]}"
-    line = f"Best pressure {_number(best.pressure_kpa)} kPa (90 %: {' to '.join(map(_number, best.interval_kpa))} kPa)"
-    line += f"; median there {text(best.median)} (90 %: {text(best.lower, unit=False)} to {text(best.upper)})."
+    spans = (" to ".join(map(_number, best.interval_kpa)), f"{text(best.lower, unit=False)} to {text(best.upper)}")
+    line = f"Best pressure {_number(best.pressure_kpa)} kPa (90 %: {spans[0]} kPa); median there {text(best.median)} "
+    line += f"(90 %: {spans[1]})."
+    if best.verdict == "no effect":
+        line = f"No pressure stands out: it does not matter here with probability {100 * best.no_effect:.0f} %."
     top = _write_below(figure, title, MARGIN, fontsize=10, fontweight="bold", color=DARK, gid="title")
     top = _write_below(figure, line, top, fontsize=8.5, color=DARK, gid="best")
     return _write_below(figure, f"Caution: {advice.caution}." if advice.caution else "", top, color=GREY, gid="caution")
@@ -224,12 +227,13 @@ def _draw_choices(axes: Axes, advice: Advice, outcome: Outcome) -> None:
     """The window with the best pressure, and each next pressure: a line, a marker on the curve, a label above."""
     best, first, named = advice.best, advice.proposals[0].pressure_kpa if advice.proposals else 0, []
     if best.window_kpa is not None:
-        axes.axvspan(*best.window_kpa, gid="window", label="window, loss < 5 %", **WINDOW)
+        axes.axvspan(*best.window_kpa, gid="window", label="window, within 5 %", **WINDOW)
         named.append((best.pressure_kpa, f"best: {_number(best.pressure_kpa)} kPa"))
     for (pressure, median), count in Counter((p.pressure_kpa, p.median) for p in advice.proposals).items():
         axes.axvline(pressure, color=DARK, lw=1, zorder=1.9, gid="next-line")
         axes.plot(pressure, _scaled(median, outcome), gid="next", label="_" * (pressure != first) + "next cell", **NEXT)
-        prefix = "next: " if len(advice.proposals) < 4 else ""
+        word = "optional: " if all(p.verdict == "stop" for p in advice.proposals) else "next: "
+        prefix = word if len(advice.proposals) < 4 else ""
         named.append((pressure, f"{prefix}{_number(pressure)} kPa" + f" ({count} cells)" * (count > 1)))
     _draw_labels(axes, sorted(named))
 

@@ -98,7 +98,7 @@ class Ledger:
     def open(cls, store: str | Path) -> Ledger:
         """The ledger of a store: `ledger.db` in a folder (made if absent), or the database at a URL."""
         if "://" in str(store):
-            return cls(sql.create_engine(str(store)))
+            return cls(_database(str(store)))
         folder = Path(store)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -142,6 +142,16 @@ class Ledger:
     def _reading(self) -> Iterator[Connection]:
         with self._engine.connect() as connection:
             yield connection.execution_options(reading=True)
+
+
+def _database(url: str) -> Engine:
+    """The engine of a database URL; what the URL holds is not repeated in a message, it may be a password."""
+    try:
+        return sql.create_engine(url)
+    except ModuleNotFoundError as error:
+        raise UserError(f"store: expected the driver {error.name} of that database; found none. Install it.") from None
+    except sql.exc.ArgumentError:
+        raise UserError("store: expected a folder or a database URL; found a URL that cannot be read.") from None
 
 
 def _sqlite(path: Path) -> Engine:

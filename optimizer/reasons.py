@@ -63,12 +63,12 @@ def reason(
         case "edge: higher":
             return (
                 f"The best pressure lies at or above the upper end of the range with probability "
-                f"{percent(best.at_high_edge)}: widen the range if the press allows."
+                f"{percent(best.at_high_edge)}: widen the range if the press allows; within it, {here} kPa tells most."
             )
         case "edge: lower":
             return (
                 f"The best pressure lies at or below the lower end of the range with probability "
-                f"{percent(best.at_low_edge)}: widen the range if the press allows."
+                f"{percent(best.at_low_edge)}: widen the range if the press allows; within it, {here} kPa tells most."
             )
         case "stop":
             wait = f" while {pending} {'is' if pending == 1 else 'are'} planned or running" if pending else ""
@@ -113,17 +113,23 @@ def would_change(
     return f"at {kpa(pressure_kpa)} kPa, {', and '.join(parts)}"
 
 
-def caution(informed_by: Sequence[Reading], best: Optimum, agreement: Agreement) -> str | None:
+def caution(informed_by: Sequence[Reading], best: Optimum, agreement: Agreement, outcome: Outcome) -> str | None:
     """What must not be concluded yet; None where the answer stands."""
+    what = "the life" if outcome.is_life else "the degradation rate"
     count = len(informed_by)
     if not count:
         return "no cell has a result yet: this is the prior alone"
+    if best.verdict == "no effect":
+        return None
+    if all(item.censored for item in informed_by):
+        return "no cell has ended yet: every life is a lower bound, and the rest is the prior"
     low, high = best.interval_kpa
     if count >= FEW_CELLS and high / low <= WIDE_INTERVAL:
         return None
     cells = "one cell" if count == 1 else f"{count} cells"
     replicated = max(Counter(rounded(item.cell.pressure_kpa) for item in informed_by).values()) > 1
     return (
-        f"{cells}{'' if replicated else ' without replicates'} cannot fix an optimum: one cell scatters by about "
-        f"{percent(agreement.scatter)}, and the best pressure may be anywhere from {span(best.interval_kpa)}"
+        f"{cells}{'' if replicated else ' without replicates'} cannot fix an optimum: {what} of one cell "
+        f"{'scatters' if replicated else 'is taken to scatter'} by about {percent(agreement.scatter)}, and the best pressure "
+        f"may be anywhere from {span(best.interval_kpa)}"
     )

@@ -86,7 +86,7 @@ def advise(surrogate: Surrogate, condition: Condition, rig: Rig, n: int = 1, see
         best=Best(**{item.name: getattr(best, item.name) for item in fields(best) if item.name in Best.model_fields}),
         agreement=agreement.sentence if informed_by else "no cell has a result yet",
         would_change=_would_change(surrogate, condition, rig, proposals[0], best),
-        caution=reasons.caution(informed_by, best, agreement),
+        caution=reasons.caution(informed_by, best, agreement, outcome),
         candidates=candidates,
         curve=_curve(surrogate, condition, rig),
     )
@@ -168,6 +168,8 @@ def _thin(grid: Sequence[float]) -> tuple[float, ...]:
 
 
 def _would_change(surrogate: Surrogate, condition: Condition, rig: Rig, proposal: Proposal, best: Optimum) -> str:
+    if best.verdict == "no effect":
+        return "a cell far off the others at any pressure would show that pressure matters after all"
     grid = rig.grid()
     x, u = tensor(log_pressure(grid)), tensor(log_current(condition))
     here, outcome = tensor([float(log_pressure(proposal.pressure_kpa))]), surrogate.outcome_of(condition)

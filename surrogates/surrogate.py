@@ -76,8 +76,8 @@ class Optimum:
 class Agreement:
     """How far the cells and the physics agree.
 
-    prior_weight    posterior weight of the physics (two modes, or no effect) against the free curve
-    times_better    how many times better the physics explains the cells than the free curve (Bayes factor)
+    prior_weight    posterior weight of the prior's physics (two modes, or no effect) against the free curve
+    times_better    how many times better two modes explain the cells than the free curve (Bayes factor)
     no_effect       posterior weight of the hypothesis that pressure does nothing
     scatter         expected sd of ln(rate) from cell to cell
     """
@@ -91,14 +91,16 @@ class Agreement:
     def sentence(self) -> str:
         """The verdict in words."""
         factor = self.times_better
+        if self.no_effect > 0.5:
+            return "a constant explains these cells best: pressure shows no effect"
         if factor >= 1.25:
-            return f"the two-mode curve explains these cells {factor:.2g} times better than a free curve"
+            return f"the two-mode curve explains these cells {_times(factor)} better than a free curve"
         if factor <= 0.8:
-            return f"a free curve explains these cells {1 / factor:.2g} times better than the two-mode curve"
+            return f"a free curve explains these cells {_times(1 / factor)} better than the two-mode curve"
         return "these cells cannot tell the two-mode curve from a free curve"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Surrogate:
     """The posterior of one outcome for every condition in `cells`; made by `fit`, never changed."""
 
@@ -264,13 +266,16 @@ class Surrogate:
     def agreement(self, condition: Condition) -> Agreement:
         """Whether the cells speak for the physics of the prior."""
         posterior = self.posterior(condition)
-        free = posterior.hypothesis_weight("free")
-        rival = self.prior.no_physics.probability
-        odds = (1 - free) / max(free, 1e-12)
+        none, free = posterior.hypothesis_weight("no effect"), posterior.hypothesis_weight("free")
+        before = (
+            1 / self.prior.no_physics.probability
+            - 1
+            - self.prior.no_effect.probability / self.prior.no_physics.probability
+        )
         return Agreement(
             prior_weight=1 - free,
-            times_better=odds * rival / (1 - rival),
-            no_effect=posterior.hypothesis_weight("no effect"),
+            times_better=max(posterior.hypothesis_weight("physics"), 1e-6) / max(free, 1e-6) / before,
+            no_effect=none,
             scatter=float(posterior.weights @ posterior.theta.scatter),
         )
 
@@ -279,6 +284,9 @@ class Surrogate:
         from surrogates.ensemble import EnsembleModel
 
         return EnsembleModel(self.posterior(condition))
+
+    def __repr__(self) -> str:
+        return f"<Surrogate of {self.outcome}: {len(self.cells)} cells, prior {self.prior.name}, seed {self.seed}>"
 
     def _repr_html_(self) -> str:
         rows = []
@@ -291,7 +299,7 @@ class Surrogate:
                 f"<td>{outcome.text(best.median)} ({outcome.text(best.lower)} to {outcome.text(best.upper)})</td></tr>"
             )
         head = "<tr><th>condition</th><th>cells used</th><th>best pressure (90 %)</th><th>there (90 %)</th></tr>"
-        title = f"Surrogate of {html.escape(self.outcome)}, prior {html.escape(self.prior.name)}"
+        title = f"Surrogate of {html.escape(self.outcome)}, prior {html.escape(self.prior.name)}, 10 to 2000 kPa"
         return f"<table><caption>{title}</caption>{head}{''.join(rows)}</table>"
 
 
@@ -332,6 +340,10 @@ def pressure_grid(pressure_kpa: tuple[float, float], count: int = GRID) -> np.nd
 def log_current(of: Condition | Cell) -> float:
     """u = ln(current density / 1 unit)."""
     return math.log(of.current_density)
+
+
+def _times(factor: float) -> str:
+    return "over 1000 times" if factor > 1000 else f"{float(f'{factor:.2g}'):g} times"
 
 
 def _group(of: Condition | Cell) -> tuple[str, str, str]:

@@ -187,3 +187,22 @@ def test_cells_are_a_frame(campaign: Campaign) -> None:
     assert isinstance(campaign.cells, pd.DataFrame)
     assert campaign.cells["cycle_life_h"].tolist() == [14, 104, 36]
     assert repr(campaign).startswith("<Campaign ti: 3 cells")
+
+
+def test_one_table_in_two_campaigns_counts_once(store: Path, zn_ti: Condition) -> None:
+    table = world(5, seed=3)
+    for name in ("one", "two"):
+        Campaign.create(name, zn_ti, store=store).add(table)
+    assert Campaign.open("two", store=store).advise().advice[0].cells_used == 5
+
+
+def test_a_cell_that_ends_says_at_which_life(campaign: Campaign) -> None:
+    campaign.record("x", pressure_kpa=100, status="running", cycle_life_h=20)
+    with pytest.raises(UserError, match="expected the life at which it ended; found only 20"):
+        campaign.record("x", status="ended")
+    assert campaign.record("x", status="ended", cycle_life_h=25).cycle_life_h == 25
+
+
+def test_not_a_number_erases_nothing(campaign: Campaign) -> None:
+    with pytest.raises(UserError, match="cycle_life_h: expected a finite number; found nan"):
+        campaign.record("wen2025-ti-20", cycle_life_h=float("nan"))

@@ -109,6 +109,9 @@ def test_figures_on_request(shell: Shell, table: str, store: Path) -> None:
         (["new", "b", *NEW, "--allowed-kpa", "50;100"], "--allowed-kpa: expected numbers with commas between"),
         (["record", "a", "x", "--set", "lot"], "--set: expected column=value"),
         (["record", "a", "a-1", "--ce", "98.4", "--ce-protocol", "reservoir"], "percentage"),
+        (["record", "a", "x", "--set", "cell_id=q"], "--set: expected column=value"),
+        (["record", "a", "a-1", "--life-h", "nan"], "expected a finite number"),
+        (["new", "b", *NEW, "--prior", "copper"], "prior: expected default, zinc or the path"),
         (["add", "a", "missing.csv"], "missing.csv: expected a file that can be read"),
         (["suggest", "a", "-n", "0"], "expected 1 to 50 cells; found 0"),
     ],
@@ -185,3 +188,28 @@ def test_what_is_imported_when(shell: Shell, table: str, store: Path) -> None:
     assert loaded_by(store, "suggest", "a") == {"torch"}
     assert loaded_by(store, "record", "a", "a-3", "--life-h", "130") == set()
     assert loaded_by(store, "show", "a") == set()
+
+
+def test_looking_makes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shell = Shell(capsys, tmp_path / "nowhere")
+    assert "No campaign in" in shell("show")[1]
+    assert shell("ui", "--no-browser")[0] == 2
+    assert shell("sync")[0] == 2
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_cells_of_another_condition_are_named(shell: Shell, tmp_path: Path) -> None:
+    shell("new", "a", *NEW)
+    path = tmp_path / "typo.csv"
+    path.write_text("cell_id,pressure_kpa,status,electrolyte\nm-1,30,planned,2M ZnSO4\nm-2,40,planned,2 M ZnSO4\n")
+    out = shell("add", "a", str(path))[1]
+    assert "Note: m-1: Zn||MnO2 in 2M ZnSO4 is not this campaign's Zn||MnO2 in 2 M ZnSO4" in out
+
+
+def test_large_pressures_are_written_out(shell: Shell, tmp_path: Path) -> None:
+    shell("new", "a", *NEW, "--max-kpa", "9000")
+    path = tmp_path / "high.csv"
+    path.write_text("cell_id,pressure_kpa,status,cycle_life_h\na,500,ended,30\nb,2000,ended,99\nc,8000,ended,25\n")
+    shell("add", "a", str(path))
+    out = shell("suggest", "a")[1]
+    assert "e+0" not in out

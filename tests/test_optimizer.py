@@ -190,6 +190,16 @@ def test_flat(zn_ti: Condition) -> None:
     lives = 4.5 + 0.2 * np.random.default_rng(1).standard_normal(16)
     row = suggest(fit(cells_from(pressures, list(lives))), zn_ti).iloc[0]
     assert row["verdict"] == "no effect"
+    advice = advise(fit(cells_from(pressures, list(lives))), zn_ti, Rig())
+    assert advice.agreement == "a constant explains these cells best: pressure shows no effect"
+    assert advice.caution is None
+    assert "would move the best" not in advice.would_change
+
+
+def test_no_cell_has_ended(zn_ti: Condition) -> None:
+    advice = advise(fit(cells_from([50.0, 300.0], [3.0, 3.0], "running")), zn_ti, Rig())
+    assert advice.caution is not None
+    assert advice.caution.startswith("no cell has ended yet")
 
 
 def test_advice_says_what_three_cells_cannot(paper: tuple[Cell, ...], zn_ti: Condition) -> None:
