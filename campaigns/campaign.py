@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.ledger import Ledger
-from campaigns.state import CampaignState, Suggestion, data_hash, fold
+from campaigns.state import CampaignState, Suggestion, data_hash, fold, suggestion_of
 from optimizer.rig import check_rig
 from surrogates.cells import COLUMNS, Cell, Condition, across_rows, check_cells, check_condition, to_frame
 from surrogates.errors import Problem, TableError, UserError
@@ -224,11 +224,9 @@ class Campaign:
             "cell_ids": _free_ids(state, n),
         }
         with self._ledger.writing(self.name) as transaction:
-            transaction.append("suggested", payload)
+            event = transaction.append("suggested", payload)
         self._project()
-        latest = self.state.latest
-        assert latest is not None
-        return latest
+        return suggestion_of(event)
 
     def optimum(self, condition: Condition | Mapping[str, Any] | None = None) -> Optimum:
         """The best pressure the rig can be set to, fitted to the cells there are now; `condition` where there are several."""

@@ -121,9 +121,10 @@ def _recorded(state: CampaignState, event: Event) -> CampaignState:
     return replace(state, cells=cells if known else (*state.cells, cell), data_revision=event.revision)
 
 
-def _suggested(state: CampaignState, event: Event) -> CampaignState:
+def suggestion_of(event: Event) -> Suggestion:
+    """The suggestion that a `suggested` event holds."""
     payload = event.payload
-    suggestion = Suggestion(
+    return Suggestion(
         revision=event.revision,
         time=event.time,
         actor=event.actor,
@@ -135,7 +136,10 @@ def _suggested(state: CampaignState, event: Event) -> CampaignState:
         advice=tuple(Advice.model_validate(item) for item in payload["advice"]),
         cell_ids=tuple(tuple(ids) for ids in payload["cell_ids"]),
     )
-    return replace(state, suggestions=(*state.suggestions, suggestion))
+
+
+def _suggested(state: CampaignState, event: Event) -> CampaignState:
+    return replace(state, suggestions=(*state.suggestions, suggestion_of(event)))
 
 
 _FOLDS: dict[str, Any] = {

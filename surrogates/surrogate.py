@@ -20,12 +20,13 @@ from torch import Tensor
 from surrogates.cells import Cell, Condition, check_cells, check_condition
 from surrogates.errors import UserError
 from surrogates.gp import one_thread, tensor
-from surrogates.inference import Data, Posterior, infer, scatter_components
+from surrogates.inference import Data, Posterior, infer
 from surrogates.mechanisms import log_pressure
 from surrogates.mixture import mixture_quantile
 from surrogates.outcomes import Outcome, Reading, check_outcome, outcome_of, readings
 from surrogates.population import Evidence, Population, informed
 from surrogates.prior import Prior
+from surrogates.propagation import scatter_components
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,10 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from surrogates import Prior
 from surrogates.gp import Basis, Parameters, one_thread, tensor
-from surrogates.inference import Data, expectation_propagation, infer
+from surrogates.inference import Data, infer
 from surrogates.mechanisms import log_pressure, modes_at_optimum, two_mode_log_rate
 from surrogates.population import Population
+from surrogates.propagation import expectation_propagation
 
 from .worlds import true_log_life
 

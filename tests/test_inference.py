@@ -13,8 +13,9 @@ from scipy import integrate, stats
 
 from surrogates import Condition, fit
 from surrogates.gp import tensor
-from surrogates.inference import ODD_SD, ODD_SHIFT, expectation_propagation, systematic
+from surrogates.inference import systematic
 from surrogates.mixture import mixture_mean_sd, mixture_quantile
+from surrogates.propagation import ODD_SD, ODD_SHIFT, expectation_propagation
 
 from .worlds import cells_from, true_log_life, world
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from optimizer.acquisition import knowledge_gradient
 from surrogates import Condition, fit
 from surrogates.gp import Basis, Parameters, tensor
-from surrogates.inference import Posterior, expectation_propagation, systematic
+from surrogates.inference import Posterior, systematic
+from surrogates.propagation import expectation_propagation
 
 from .worlds import world
 
