@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,14 @@ def test_shapes_are_what_the_docstrings_say(zn_ti: Condition) -> None:
     assert resampled(posterior.weights, 9).shape == (9,)
     some = torch.rand(5, 4, dtype=torch.float64) + 0.1
     propagate(some, torch.tensor([True, False, False, True]), some, some[:4, :3], some[:, :3])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_are_typed_and_explain_themselves(package: str) -> None:
+    for name in ("py.typed", "README.md"):
+        assert (files(package) / name).is_file()
+
+
+def test_the_published_cells_come_with_their_source() -> None:
+    table = (files("campaigns") / "data" / "wen2025_cells.csv").read_text(encoding="utf-8")
+    assert "doi:10.1002/sml.202501242" in table.splitlines()[1]
