@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from campaigns.after import afterwards
 from campaigns.ledger import Ledger
 from campaigns.state import CampaignState, Suggestion, data_hash, fold, suggestion_of
 from optimizer.rig import check_rig
@@ -286,9 +287,12 @@ class Campaign:
         return Path(DEFAULT_STORE if "://" in str(self.store) else self.store)
 
     def _project(self) -> None:
-        from campaigns.background import sync_in_background
+        def sync_later() -> None:
+            from campaigns.background import sync_in_background
 
-        sync_in_background(self.store)
+            sync_in_background(self.store)
+
+        afterwards(f"sync {self.store}", sync_later)
 
     def __repr__(self) -> str:
         state = self.state

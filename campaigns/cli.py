@@ -279,10 +279,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
+    from campaigns.after import postponed
     from surrogates.errors import UserError
 
     try:
-        app(given, prog_name="stackpress")
+        with postponed():
+            app(given, prog_name="stackpress")
     except UserError as error:
         if debug:
             raise

@@ -72,8 +72,8 @@ def suggest(
 
 def advise(surrogate: Surrogate, condition: Condition, rig: Rig, n: int = 1, seed: int = 0) -> Advice:
     """Everything to tell about `condition`: the next `n` cells, the best pressure so far, how sure, and the curve."""
-    proposals, candidates = propose(surrogate, condition, rig, n, seed)
     best = surrogate.optimum(condition, allowed_kpa=rig.grid())
+    proposals, candidates = propose(surrogate, condition, rig, n, seed, best)
     agreement, outcome = surrogate.agreement(condition), surrogate.outcome_of(condition)
     informed_by = surrogate.readings(condition)
     return Advice(
@@ -93,12 +93,12 @@ def advise(surrogate: Surrogate, condition: Condition, rig: Rig, n: int = 1, see
 
 
 def propose(
-    surrogate: Surrogate, condition: Condition, rig: Rig, n: int, seed: int
+    surrogate: Surrogate, condition: Condition, rig: Rig, n: int, seed: int, best: Optimum | None = None
 ) -> tuple[list[Proposal], tuple[Candidate, ...]]:
-    """The next `n` cells, and the pressures ranked for the first of them."""
+    """The next `n` cells, and the pressures ranked for the first of them; `best` where the optimum is known already."""
     if not 1 <= n <= MOST_CELLS:
         raise UserError(f"n: expected 1 to {MOST_CELLS} cells; found {n}")
-    best = surrogate.optimum(condition, allowed_kpa=rig.grid())
+    best = best or surrogate.optimum(condition, allowed_kpa=rig.grid())
     pending = _pending(surrogate, condition)
     grid = _thin(rig.grid())
     proposals: list[Proposal] = []

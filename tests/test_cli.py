@@ -190,6 +190,21 @@ def test_what_is_imported_when(shell: Shell, table: str, store: Path) -> None:
     assert loaded_by(store, "show", "a") == set()
 
 
+def test_mlflow_is_updated_after_the_answer(
+    shell: Shell, table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sync a command, started when everything has been printed."""
+    from campaigns import background
+
+    printed: list[str] = []
+    monkeypatch.setattr(background, "sync_in_background", lambda store: printed.append(capsys.readouterr().out))
+    shell("new", "a", *NEW)
+    shell("add", "a", table)
+    shell("suggest", "a")
+    assert [text.split()[0] for text in printed] == ["Opened", "Note:", "Zn||MnO2"]
+    assert "inform this answer" in printed[-1]
+
+
 def test_looking_makes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shell = Shell(capsys, tmp_path / "nowhere")
     assert "No campaign in" in shell("show")[1]
