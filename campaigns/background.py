@@ -17,8 +17,9 @@ from typing import TextIO
 
 from campaigns.ledger import Ledger
 from campaigns.projection import LOCK, WAIT_S, BusyError, SyncReport, sync
+from campaigns.store import mlflow_folder
 
-DEFAULT_FOLDER, LOG, LOG_BYTES = "mlruns", "sync.log", 100_000
+LOG, LOG_BYTES = "sync.log", 100_000
 
 
 def sync_in_background(store: str | Path, folder: str | Path | None = None) -> None:
@@ -37,11 +38,6 @@ def sync_in_background(store: str | Path, folder: str | Path | None = None) -> N
                 _start(store, folder, log)
             except OSError as error:
                 _write([f"the sync could not be started: {error}"], log)
-
-
-def mlflow_folder(store: str | Path) -> Path:
-    """The folder of a store's MLflow files: the store itself, "mlruns" for a database URL."""
-    return Path(DEFAULT_FOLDER if "://" in str(store) else store)
 
 
 def _is_held(folder: Path) -> bool:

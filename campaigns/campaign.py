@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from campaigns.after import afterwards
 from campaigns.ledger import Ledger
 from campaigns.state import CampaignState, Suggestion, data_hash, fold, suggestion_of
+from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder
 from optimizer.rig import check_rig
 from surrogates.cells import COLUMNS, Cell, Condition, across_rows, check_cells, check_condition, to_frame
 from surrogates.errors import Problem, TableError, UserError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from surrogates.surrogate import Optimum, Surrogate
 
-DEFAULT_STORE = "mlruns"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 VERSIONED = ("stackpress", "torch", "numpy", "scipy")
 PRIORS = {"default": Prior.default, "zinc": Prior.zinc}
@@ -86,8 +86,7 @@ class Campaign:
     @classmethod
     def open(cls, name: str, store: str | Path = DEFAULT_STORE) -> Campaign:
         """The campaign `name` of a store; raises `UserError` with the names there are."""
-        if "://" not in str(store) and not (Path(store) / "ledger.db").exists():
-            raise UserError(f"store {store}: expected a folder with a ledger; found none. Open a campaign there first.")
+        check_exists(store)
         campaign = cls(name, store)
         if not campaign._ledger.events(name):
             known = ", ".join(campaign._ledger.campaigns()) or "no campaign yet"
@@ -284,7 +283,7 @@ class Campaign:
     @cached_property
     def folder(self) -> Path:
         """Where figures and the MLflow projection are kept."""
-        return Path(DEFAULT_STORE if "://" in str(self.store) else self.store)
+        return mlflow_folder(self.store)
 
     def _project(self) -> None:
         def sync_later() -> None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder
+
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
 
@@ -36,7 +38,6 @@ Store = Annotated[
     str, typer.Option(help="Where campaigns are kept: a folder or a database URL.", envvar="STACKPRESS_STORE")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-DEFAULT_STORE = "mlruns"
 
 
 @app.command()
@@ -232,11 +233,10 @@ def show(
 @app.command()
 def sync(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Bring the MLflow projection up to the ledger, and wait for it."""
-    from campaigns.background import mlflow_folder
     from campaigns.ledger import Ledger
     from campaigns.projection import sync as project
 
-    _check_exists(store)
+    check_exists(store)
     folder = mlflow_folder(store)
     report = project(Ledger.open(store), folder)
     for problem in report.problems:
@@ -257,12 +257,11 @@ def ui(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Compare campaigns in the MLflow UI, on this machine, until Ctrl-C."""
-    from campaigns.background import mlflow_folder
     from campaigns.ledger import Ledger
     from campaigns.mlflow_ui import serve_ui
     from campaigns.projection import sync as project
 
-    _check_exists(store)
+    check_exists(store)
     if name is not None:
         from campaigns.campaign import Campaign
 
@@ -305,7 +304,7 @@ def _list(store: str, as_json: bool) -> None:
     from campaigns.ledger import Ledger
     from campaigns.state import fold
 
-    if not _exists(store):
+    if not exists(store):
         _print_json([]) if as_json else _say(f"No campaign in {store} yet: stackpress new, or stackpress demo.")
         return
     ledger = Ledger.open(store)
@@ -317,18 +316,6 @@ def _list(store: str, as_json: bool) -> None:
         _say(f"{state.name}: {'; '.join(map(str, state.conditions))}; {len(state.cells)} cells")
     if not states:
         _say(f"No campaign in {store} yet: stackpress new, or stackpress demo.")
-
-
-def _exists(store: str) -> bool:
-    """Whether there is a store: looking for one must not make it."""
-    return "://" in store or (Path(store) / "ledger.db").exists()
-
-
-def _check_exists(store: str) -> None:
-    from surrogates.errors import UserError
-
-    if not _exists(store):
-        raise UserError(f"store {store}: expected a folder with a ledger; found none. Open a campaign there first.")
 
 
 def _strangers(campaign: Campaign, ids: Sequence[str]) -> list[str]:

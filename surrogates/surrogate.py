@@ -268,11 +268,8 @@ class Surrogate:
         """Whether the cells speak for the physics of the prior."""
         posterior = self.posterior(condition)
         none, free = posterior.hypothesis_weight("no effect"), posterior.hypothesis_weight("free")
-        before = (
-            1 / self.prior.no_physics.probability
-            - 1
-            - self.prior.no_effect.probability / self.prior.no_physics.probability
-        )
+        rival = self.prior.no_physics.probability
+        before = (1 - self.prior.no_effect.probability - rival) / rival
         return Agreement(
             prior_weight=1 - free,
             times_better=max(posterior.hypothesis_weight("physics"), 1e-6) / max(free, 1e-6) / before,

@@ -18,9 +18,10 @@ import filelock
 import pytest
 
 from campaigns import background, pages, projection
-from campaigns.background import mlflow_folder, sync_in_background
+from campaigns.background import sync_in_background
 from campaigns.ledger import Ledger
 from campaigns.projection import BusyError, SyncReport, located, sync
+from campaigns.store import mlflow_folder
 from surrogates.errors import UserError
 from surrogates.prior import Prior
 
