@@ -97,7 +97,7 @@ def _best(advice: Advice, outcome: Outcome) -> str:
     best = advice.best
     if best.verdict == "no effect":
         return f"No pressure stands out: it does not matter here with probability {100 * best.no_effect:.0f} %."
-    loss = "loss against it" if outcome.is_life else "faster degradation"
+    loss = "faster degradation" if outcome.is_loss else "loss against it"
     window = ""
     if best.window_kpa is not None:
         window = f"; window {_kpa(*best.window_kpa)} (under 5 % {loss})"

@@ -38,9 +38,9 @@ def is_tested(pressure_kpa: float, tested: Sequence[float]) -> bool:
 
 def benefit(outcome: Outcome, gain: float) -> str:
     """What a gain on the model scale means for the outcome."""
-    if outcome.is_life:
-        return f"raises the life finally reached by {percent(gain)}"
-    return f"slows the degradation finally reached by {percent(gain)}"
+    if outcome.is_loss:
+        return f"slows the degradation finally reached by {percent(gain)}"
+    return f"raises the {outcome.noun} finally reached by {percent(gain)}"
 
 
 def reason(
@@ -115,7 +115,7 @@ def would_change(
 
 def caution(informed_by: Sequence[Reading], best: Optimum, agreement: Agreement, outcome: Outcome) -> str | None:
     """What must not be concluded yet; None where the answer stands."""
-    what = "the life" if outcome.is_life else "the degradation rate"
+    what = "the degradation rate" if outcome.is_loss else f"the {outcome.noun}"
     count = len(informed_by)
     if not count:
         return "no cell has a result yet: this is the prior alone"
