@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from campaigns.after import afterwards
 from campaigns.ledger import Ledger
+from campaigns.priors import find_prior
 from campaigns.state import CampaignState, Suggestion, data_hash, fold, suggestion_of
 from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder
 from optimizer.rig import check_rig
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 VERSIONED = ("stackpress", "torch", "numpy", "scipy")
-PRIORS = {"default": Prior.default, "zinc": Prior.zinc}
 
 
 class Campaign:
@@ -61,7 +61,7 @@ class Campaign:
         """Open a new campaign.
 
         `condition`: one or several; each gets a suggestion. `pressure_kpa`, `step_kpa`, `allowed_kpa`: what the press
-        can do. `objective`: the outcome to improve. `prior`: a `Prior`, its name ("default", "zinc") or the path of one.
+        can do. `objective`: the outcome to improve. `prior`: a `Prior`, its name (`Prior.names()`) or the path of one.
         `history`: whose cells inform the fit beside its own: those of the "programme" (the same condition as they are,
         other conditions by what they have in common), "none", or of the campaigns named. Raises `UserError` where the name is taken or anything is out of bounds.
         """
@@ -71,7 +71,7 @@ class Campaign:
             "objective": check_outcome(objective),
             "conditions": [item.model_dump() for item in _conditions(condition)],
             "rig": check_rig(pressure_kpa=pressure_kpa, step_kpa=step_kpa, allowed_kpa=allowed_kpa).model_dump(),
-            "prior": _prior(prior).to_document(),
+            "prior": find_prior(prior or "default").to_document(),
             "history": history if isinstance(history, str) else list(history),
             "citation": citation,
         }
@@ -323,16 +323,6 @@ def _conditions(condition: Any) -> list[Condition]:
     if not checked or len(set(checked)) != len(checked):
         raise UserError("condition: expected one or several different conditions.")
     return checked
-
-
-def _prior(prior: Prior | str | None) -> Prior:
-    if isinstance(prior, Prior):
-        return prior
-    if prior is None or prior in PRIORS:
-        return PRIORS[prior or "default"]()
-    if not Path(prior).exists():
-        raise UserError(f"prior: expected {', '.join(PRIORS)} or the path of a saved prior; found {prior!r}.")
-    return Prior.load(prior)
 
 
 def _new_row(state: CampaignState, cell_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,14 @@
 """What is believed before any cell is built, as a document in lab units.
 
-A `Prior` is frozen, says the source of every number and what it does not claim, and is saved as JSON. `default()`
-holds when nothing is known of the electrodes; `zinc()` for metallic zinc in aqueous electrolytes.
+A `Prior` is frozen, says the source of every number and what it does not claim, and is saved as JSON. The named ones
+stand in surrogates.literature with their sources; `edited` (surrogates.prior_edit) makes a new one from words,
+`show` (surrogates.prior_table, surrogates.prior_picture) a table and a picture.
+
+Quantiles, with z the standard normal quantile of p:
+
+    LogNormal   median exp(sd_ln z)
+    Normal      mean + sd z
+    Level       median exp(sd_y z); of a fraction median^exp(-sd_y z), which is the same on the model scale
 """
 
 from __future__ import annotations
@@ -9,16 +16,27 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from surrogates.cells import CurrentUnit
 from surrogates.errors import UserError
-from surrogates.outcomes import OutcomeName, ReadoutName
+from surrogates.outcomes import READOUTS, OutcomeName, ReadoutName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from surrogates.prior_picture import Picture
 
 SCHEMA_VERSION = 1
+FRACTION = "1"  # the unit of a fraction, and of any other number without one
+ADDED = ("scatter_growth", "readouts")  # after the first documents of schema 1
+ADDED_LEVELS = ("initial_capacity_mah_g", *READOUTS)
 
 
 class _Document(BaseModel):
@@ -34,6 +52,10 @@ class LogNormal(_Document):
     unit: str
     source: str
 
+    def quantile(self, p: float) -> float:
+        """The value below which the quantity lies with probability `p`, in `unit`."""
+        return self.median * math.exp(self.sd_ln * _z(p))
+
 
 class Normal(_Document):
     """A quantity of either sign."""
@@ -44,9 +66,14 @@ class Normal(_Document):
     unit: str
     source: str
 
+    def quantile(self, p: float) -> float:
+        """The value below which the quantity lies with probability `p`, in `unit`."""
+        return self.mean + self.sd * _z(p)
+
 
 class Level(_Document):
-    """An outcome at the best pressure: `median` in the outcome's unit, `sd_y` on the model scale (surrogates.outcomes)."""
+    """An outcome at the best pressure: `median` in the outcome's unit, `sd_y` on the model scale (surrogates.outcomes;
+    for a capacity C it is ln C). `retention_cycles`: cycles after which a retention is stated."""
 
     distribution: Literal["normal on the model scale"] = "normal on the model scale"
     median: Annotated[float, Field(gt=0)]
@@ -54,6 +81,18 @@ class Level(_Document):
     unit: str
     source: str
     retention_cycles: int | None = None
+
+    @model_validator(mode="after")
+    def _fractions_are_below_1(self) -> Level:
+        if self.unit == FRACTION and self.median >= 1:
+            raise ValueError(f"expected a fraction below 1 as the median; found {self.median:g}")
+        return self
+
+    def quantile(self, p: float) -> float:
+        """The value below which the outcome lies with probability `p`, in `unit`."""
+        if self.unit == FRACTION:
+            return float(self.median ** math.exp(-self.sd_y * _z(p)))
+        return self.median * math.exp(self.sd_y * _z(p))
 
 
 class Readout(_Document):
@@ -101,70 +140,105 @@ class Remembered(_Document):
     level_pull: float
 
 
+Parameter = LogNormal | Normal | Level | Probability
+
+
 class Prior(_Document):
     """A population prior for the response of a cell to stacking pressure.
 
-    `best_pressure` is stated at a current density of 1 mA cm-2 or 1 A g-1; `slope_contact` (a) says how fast the
-    degradation that pressure cures falls with ln P, `slope_short` (b) how fast the one it causes rises;
-    `current_shift` is the change of ln(best pressure) for each factor e of current density; `scatter_growth` that of
-    ln(scatter) for each factor e of the outcome.
+    The model stands in surrogates/README.md. `best_pressure` is stated at a current density of 1 mA cm-2 or 1 A g-1;
+    `slope_contact` (a) says how fast the degradation that pressure cures falls with ln P, `slope_short` (b) how fast
+    the one it causes rises; `current_shift` is the change of ln(best pressure) for each factor e of current density,
+    `scatter_growth` that of ln(scatter) for each factor e of outcome. A document that lacks `ADDED` is older than they
+    are: loading fills them in from the default prior.
     """
 
     schema_version: int = SCHEMA_VERSION
     name: str
     version: int = 1
     summary: str
-    best_pressure: LogNormal
-    slope_contact: LogNormal
-    slope_short: LogNormal
-    current_shift: Normal
-    current_effect: Normal
-    scatter_sd: LogNormal
-    residual_sd: LogNormal
-    residual_length: LogNormal
-    free_sd: LogNormal
-    free_length: LogNormal
-    scatter_growth: Normal
-    levels: dict[str, Level]
-    readouts: dict[str, Readout]
-    no_effect: Probability
-    no_physics: Probability
-    odd_cell: Probability
+    best_pressure: LogNormal = Field(description="best stacking pressure at 1 mA/cm2 or 1 A/g")
+    slope_contact: LogNormal = Field(description="fall of degradation that pressure cures")
+    slope_short: LogNormal = Field(description="rise of degradation that pressure causes")
+    current_shift: Normal = Field(description="shift of ln(best pressure) per ln(current)")
+    current_effect: Normal = Field(description="change of the outcome per ln(current)")
+    scatter_sd: LogNormal = Field(description="scatter from cell to cell: sd of ln(life)")
+    scatter_growth: Normal = Field(description="growth of ln(scatter) per ln(outcome)")
+    residual_sd: LogNormal = Field(description="what two modes cannot hold: its sd")
+    residual_length: LogNormal = Field(description="ln(pressure) over which that rest varies")
+    free_sd: LogNormal = Field(description="spread of a curve without physics")
+    free_length: LogNormal = Field(description="ln(pressure) over which such a curve varies")
+    levels: dict[str, Level] = Field(description="outcomes at the best pressure, by name")
+    readouts: dict[str, Readout] = Field(
+        description="outcomes and early readouts that follow pressure in a way of their own"
+    )
+    no_effect: Probability = Field(description="chance that pressure has no effect")
+    no_physics: Probability = Field(description="chance of a curve without physics")
+    odd_cell: Probability = Field(description="chance of a cell that bad assembly killed")
     does_not_claim: tuple[str, ...] = ()
     learned_from: tuple[str, ...] = ()
     remembered: tuple[Remembered, ...] = ()
 
+    @model_validator(mode="after")
+    def _shares_leave_room(self) -> Prior:
+        if (rivals := self.no_effect.probability + self.no_physics.probability) >= 1:
+            raise ValueError(f"expected no_effect and no_physics to sum to less than 1; found {rivals:g}")
+        return self
+
     @classmethod
     def default(cls) -> Prior:
-        """What holds when nothing is known of the electrodes: a best pressure within a factor 7 of 500 kPa."""
-        return _default()
+        """What holds when nothing is known of the electrodes: a best pressure within a factor 5 of 500 kPa (90 %)."""
+        return cls.named("default")
 
     @classmethod
     def zinc(cls) -> Prior:
         """Metallic zinc in aqueous electrolytes. Its best pressure comes from Wen2025: not for a fit to those cells."""
-        default = _default()
-        return default.model_copy(
-            update={
-                "name": "zinc",
-                "summary": "Metallic zinc anodes in aqueous electrolytes, liquid-wetted separators.",
-                "best_pressure": LogNormal(
-                    median=250, sd_ln=0.8, unit="kPa", source="Wen2025: 20, 300 and 1000 kPa, one pair, no replicates"
-                ),
-                "does_not_claim": (
-                    *default.does_not_claim,
-                    "Independence of Wen2025: its three lives set the best pressure.",
-                ),
-            }
-        )
+        return cls.named("zinc")
+
+    @classmethod
+    def lithium_metal(cls) -> Prior:
+        """Lithium metal and anode-free cells in liquid electrolytes."""
+        return cls.named("lithium-metal")
+
+    @classmethod
+    def pouch_cell(cls) -> Prior:
+        """Lithium-ion pouch cells with intercalation electrodes."""
+        return cls.named("pouch-cell")
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names that `named` knows, the widest first."""
+        from surrogates.literature import NAMED
+
+        return tuple(NAMED)
+
+    @classmethod
+    def named(cls, name: str) -> Prior:
+        """The prior of that name; "lithium metal" and "lithium_metal" are "lithium-metal". Raises `UserError` with the
+        names there are."""
+        from surrogates.literature import NAMED
+
+        key = "-".join(name.lower().replace("_", " ").replace("-", " ").split())
+        if key not in NAMED:
+            raise UserError(f"prior: expected {', '.join(NAMED)}; found {name!r}.")
+        return NAMED[key]()
 
     @classmethod
     def load(cls, path: str | Path) -> Prior:
-        """The prior saved at `path`. Raises `UserError` where the file is no prior or comes from a newer version."""
+        """The prior saved at `path`. Raises `UserError` where the file is no prior or comes from a newer version.
+
+        Warns (`UserWarning`) of fields that it does not know and leaves out: a slip of the pen in a file edited by
+        hand, or a field of a later version.
+        """
         path = Path(path)
         try:
-            return cls.from_document(json.loads(path.read_text(encoding="utf-8")), str(path))
+            document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise UserError(f"{path}: expected a prior saved as JSON; found {error}") from None
+        prior = cls.from_document(document, str(path))
+        if unknown := sorted(_unknown(document, prior.to_document())):
+            warnings.warn(f"{path}: not known to this version, left out: {', '.join(unknown)}", stacklevel=2)
+        return prior
 
     @classmethod
     def from_document(cls, document: Any, source: str = "prior") -> Prior:
@@ -178,10 +252,11 @@ class Prior(_Document):
                 "It was saved by a newer stackpress: update stackpress."
             )
         try:
-            return cls.model_validate(document)
+            return cls.model_validate(_completed(document))
         except ValidationError as error:
-            details = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-            raise UserError("\n".join([f"{source}: this is not a complete prior", *details])) from None
+            details = [f"  {'.'.join(map(str, item['loc'])) or 'prior'}: {item['msg']}" for item in error.errors()]
+            found = "\n".join([f"{source}: this is not a complete prior, or contradicts itself", *details])
+            raise UserError(found.replace("Value error, ", "")) from None
 
     def of_outcome(self, name: str) -> Prior:
         """The prior as it holds for an outcome or readout that follows pressure otherwise than life does."""
@@ -216,6 +291,57 @@ class Prior(_Document):
         text = json.dumps(self.to_document(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Every parameter by the name under which it is shown and edited; levels go by the outcome's name."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        single = {name: value for name, value in fields.items() if isinstance(value, Parameter)}
+        return {**single, **self.levels}
+
+    def edited(self, *, name: str | None = None, source: str = "edited by hand", **changes: Any) -> Prior:
+        """A new prior with some parameters changed, each in the words of the lab (surrogates.prior_edit):
+
+            prior.edited(best_pressure="100 kPa, factor 2", no_effect="20 %", source="our press tests of 2025")
+
+        "factor 2": about two thirds (68 %) lie within a factor 2 of the median. What is not said stays. `source` goes
+        to the changed parameters. With `name` it is version 1 of a prior of that name, else the next version of this.
+        Raises `UserError` for what is unknown or makes no sense.
+        """
+        from surrogates.prior_edit import edited
+
+        return edited(self, changes, name, source)
+
+    def to_table(self) -> pd.DataFrame:
+        """One row a parameter: parameter, meaning, median, lower, upper (90 %), unit, source."""
+        import pandas as pd
+
+        from surrogates.prior_table import rows
+
+        return pd.DataFrame([row.document() for row in rows(self)])
+
+    def show(self, path: str | Path | None = None) -> Picture:
+        """Print the table and return the picture, which a notebook displays; `path` (.png, .svg, .pdf) saves it too."""
+        from surrogates.prior_picture import Picture
+
+        print(self)
+        picture = Picture.of(self)
+        if path is not None:
+            picture.save(path)
+        return picture
+
+    def __str__(self) -> str:
+        from surrogates.prior_table import text_table
+
+        return text_table(self)
+
+    def __repr__(self) -> str:
+        return f"<Prior {self.name}, version {self.version}>"
+
+    def _repr_html_(self) -> str:
+        from surrogates.prior_table import html_table
+
+        return html_table(self)
+
 
 def _times(one: LogNormal, other: LogNormal) -> LogNormal:
     """The product of two independent quantities."""
@@ -227,116 +353,24 @@ def _scaled(quantity: LogNormal, factor: float) -> LogNormal:
     return quantity.model_copy(update={"median": factor * quantity.median})
 
 
-def _default() -> Prior:
-    paper = "Wen2025, shape of the outcomes over three pressures"
-    judgement = "judgement"
-    return Prior(
-        name="default",
-        summary="Any electrode pair, when nothing else is known: two competing degradation modes over stacking pressure.",
-        best_pressure=LogNormal(
-            median=500,
-            sd_ln=1.0,
-            unit="kPa",
-            source="optima read for zinc, lithium, sodium and pouch cells spread from 100 kPa to 5 MPa",
-        ),
-        slope_contact=LogNormal(median=1.0, sd_ln=0.4, unit="1", source=paper),
-        slope_short=LogNormal(median=1.0, sd_ln=0.4, unit="1", source=paper),
-        current_shift=Normal(
-            mean=0.0, sd=0.3, unit="ln(best pressure) per factor e of current density", source=judgement
-        ),
-        current_effect=Normal(
-            mean=0.0, sd=1.0, unit="model scale per factor e of current density", source="Miao 2024: not monotone"
-        ),
-        scatter_sd=LogNormal(
-            median=0.3,
-            sd_ln=0.3,
-            unit="1",
-            source="within-condition sd of ln(life): zinc coin cells 0.30, Li-ion 0.06-0.26",
-        ),
-        residual_sd=LogNormal(median=0.2, sd_ln=0.5, unit="1", source=judgement),
-        residual_length=LogNormal(median=0.8, sd_ln=0.2, unit="ln(pressure)", source=judgement),
-        scatter_growth=Normal(
-            mean=0.0,
-            sd=0.15,
-            unit="ln(scatter) per factor e of the outcome",
-            source="Zn-coin replicates: sd of ln(life) 0.154 below 300 cycles, 0.425 above",
-        ),
-        free_sd=LogNormal(median=1.0, sd_ln=0.5, unit="1", source="spread of ln(life) over pressure in Wen2025"),
-        free_length=LogNormal(median=1.2, sd_ln=0.3, unit="ln(pressure)", source=judgement),
-        levels={
-            "cycle_life_h": Level(median=100, sd_y=2.0, unit="h", source="zinc symmetric and half cells, 14-2500 h"),
-            "cycle_life_cycles": Level(
-                median=200, sd_y=2.0, unit="cycles", source="anode-free 20-200, Li-ion to 2000 cycles"
-            ),
-            "coulombic_efficiency": Level(median=0.98, sd_y=1.5, unit="1", source="published zinc, 95-99.7 %"),
-            "capacity_retention": Level(
-                median=0.75, sd_y=1.5, unit="1", retention_cycles=100, source="Wen2025, Zn||VO2 after 100 cycles"
-            ),
-            "initial_capacity_mah_g": Level(
-                median=200, sd_y=0.7, unit="mAh/g", source="Wen2025, Zn||VO2 138-225; cathodes of 100-400"
-            ),
-            "xrd_002_100_ratio": Level(median=2, sd_y=1.0, unit="1", source="Wen2025, 1.0-2.5"),
-            "relative_density": Level(median=0.99, sd_y=0.03, unit="1", source="relative to the densest: 1 at best"),
-            "deposit_thickness_um": Level(median=6, sd_y=1.0, unit="um", source="Wen2025, 5.9-31.4"),
-        },
-        readouts=_readouts(),
-        no_effect=Probability(
-            probability=0.1, source="Li in FDMB over 0.2-4.1 MPa and LFP calendar ageing: no effect seen"
-        ),
-        no_physics=Probability(probability=0.1, source=judgement),
-        odd_cell=Probability(
-            probability=0.05,
-            source="share of cells that die early for reasons of assembly and are not marked invalid; judgement",
-        ),
-        does_not_claim=(
-            "The best pressure of any particular pair.",
-            "That overpotential, texture or density cause a longer life.",
-            "Anything above 30 MPa or below 1 kPa.",
-        ),
-    )
+def _z(p: float) -> float:
+    return NormalDist().inv_cdf(p)
 
 
-def _readouts() -> dict[str, Readout]:
-    """Ratios read off the three pressures of Wen2025: one pair, no replicates, hence the wide distributions."""
-    paper = "Wen2025, 20, 300 and 1000 kPa"
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with what was added to schema 1 after it was saved, from the default prior."""
+    default, levels = Prior.default, document.get("levels")
+    document = {**{name: getattr(default(), name) for name in ADDED if name not in document}, **document}
+    if isinstance(levels, dict):
+        document["levels"] = {**{name: default().levels[name] for name in ADDED_LEVELS if name not in levels}, **levels}
+    return document
 
-    def ratio(median: float, sd_ln: float) -> LogNormal:
-        return LogNormal(median=median, sd_ln=sd_ln, unit="1", source=paper)
 
-    def scatter(median: float) -> LogNormal:
-        return LogNormal(median=median, sd_ln=0.5, unit="1", source="judgement")
-
-    return {
-        "initial_capacity_mah_g": Readout(
-            shape="contact",
-            pressure_ratio=ratio(0.05, 1.0),
-            slope_ratio=ratio(1.0, 0.3),
-            scatter_sd=scatter(0.08),
-            carries_over=0.8,
-            source=f"{paper}: 138, 225, 220 mAh g-1; capacity falls with lost contact only",
-        ),
-        "xrd_002_100_ratio": Readout(
-            shape="two modes",
-            pressure_ratio=ratio(1.0, 0.4),
-            slope_ratio=ratio(0.5, 0.4),
-            scatter_sd=scatter(0.2),
-            carries_over=0.8,
-            source=f"{paper}: 1.0, 2.5, 1.2, the order of the three lives",
-        ),
-        "relative_density": Readout(
-            shape="contact",
-            pressure_ratio=ratio(0.015, 1.0),
-            slope_ratio=ratio(0.8, 0.3),
-            scatter_sd=scatter(0.02),
-            carries_over=0.7,
-            source=f"{paper}: 0.86, 0.98, 1.00",
-        ),
-        "deposit_thickness_um": Readout(
-            shape="contact",
-            pressure_ratio=ratio(0.2, 1.0),
-            slope_ratio=ratio(1.3, 0.3),
-            scatter_sd=scatter(0.2),
-            carries_over=0.7,
-            source=f"{paper}: 31.4, 6.5, 5.9 um, mostly voids and dead zinc",
-        ),
-    }
+def _unknown(found: Any, known: Any, place: str = "") -> Iterator[str]:
+    """Paths of the keys of a document that are not in what was made of it."""
+    if isinstance(found, Mapping) and isinstance(known, Mapping):
+        for key, value in found.items():
+            if key in known:
+                yield from _unknown(value, known[key], f"{place}{key}.")
+            else:
+                yield f"{place}{key}"

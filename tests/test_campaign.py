@@ -124,7 +124,7 @@ def test_what_create_refuses(store: Path, zn_ti: Condition) -> None:
     for settings, words in [
         ({"objective": "life"}, "outcome: expected one of"),
         ({"pressure_kpa": (100, 10)}, "lowest pressure"),
-        ({"prior": "copper"}, "prior: expected default, zinc or the path"),
+        ({"prior": "copper"}, "prior: expected default, zinc, lithium-metal, pouch-cell, or the path"),
         ({"condition": []}, "one or several different conditions"),
         ({"programme": "a/b"}, "programme name"),
     ]:

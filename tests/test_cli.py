@@ -111,7 +111,10 @@ def test_figures_on_request(shell: Shell, table: str, store: Path) -> None:
         (["record", "a", "a-1", "--ce", "98.4", "--ce-protocol", "reservoir"], "percentage"),
         (["record", "a", "x", "--set", "cell_id=q"], "--set: expected column=value"),
         (["record", "a", "a-1", "--life-h", "nan"], "expected a finite number"),
-        (["new", "b", *NEW, "--prior", "copper"], "prior: expected default, zinc or the path"),
+        (
+            ["new", "b", *NEW, "--prior", "copper"],
+            "prior: expected default, zinc, lithium-metal, pouch-cell, or the path",
+        ),
         (["add", "a", "missing.csv"], "missing.csv: expected a file that can be read"),
         (["suggest", "a", "-n", "0"], "expected 1 to 50 cells; found 0"),
     ],
@@ -150,7 +153,7 @@ def test_our_faults_are_exit_1_without_a_traceback(shell: Shell, monkeypatch: py
 def test_every_command_explains_itself(shell: Shell) -> None:
     code, out, _ = shell("--help")
     assert code == 0
-    for verb in ("demo", "new", "add", "suggest", "record", "show", "sync", "ui"):
+    for verb in ("demo", "new", "add", "suggest", "record", "show", "prior", "sync", "ui"):
         assert f"  {verb} " in out
         assert subprocess.run([sys.executable, "-m", "campaigns.cli", verb, "--help"], check=True, capture_output=True)
 
