@@ -22,7 +22,7 @@ from surrogates.errors import UserError
 from surrogates.gp import one_thread, tensor
 from surrogates.inference import Data, Posterior, infer
 from surrogates.mechanisms import log_pressure
-from surrogates.mixture import mixture_quantile
+from surrogates.mixture import mixture_mean_sd, mixture_quantile
 from surrogates.outcomes import Outcome, Reading, check_outcome, outcome_of, readings
 from surrogates.population import Evidence, Population, informed
 from surrogates.prior import Prior
@@ -202,6 +202,14 @@ class Surrogate:
             d = (y - mean) / sd
             log = torch.special.log_ndtr(-d) if censored else -0.5 * d * d - torch.log(sd * math.sqrt(2 * math.pi))
             return float(torch.logsumexp(weights.log() + log, 0)), float(weights @ mean)
+
+    def new_cell(self, condition: Condition, pressure_kpa: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of y (surrogates.outcomes) of one new cell at each pressure: (n,), (n,)."""
+        x, u = tensor(log_pressure(check_pressures(pressure_kpa))), tensor(log_current(condition))
+        posterior = self.posterior(condition)
+        with one_thread():
+            mean, sd = mixture_mean_sd(*_new_cell(posterior, posterior.mean(x, u), posterior.variance(x, u)))
+        return mean.numpy(), sd.numpy()
 
     def modes(self, condition: Condition, pressure_kpa: Any) -> dict[str, np.ndarray]:
         """The outcome if one degradation mode acted alone, in its unit: `contact` (falls with pressure) and `short`
