@@ -12,14 +12,26 @@ if TYPE_CHECKING:
     from surrogates.cells import Cell, Condition
     from surrogates.errors import TableError, UserError
     from surrogates.prior import Prior
+    from surrogates.regressor import PressureRegressor
     from surrogates.surrogate import Optimum, Surrogate, fit
 
-__all__ = ["Cell", "Condition", "Optimum", "Prior", "Surrogate", "TableError", "UserError", "fit"]
+__all__ = [
+    "Cell",
+    "Condition",
+    "Optimum",
+    "PressureRegressor",
+    "Prior",
+    "Surrogate",
+    "TableError",
+    "UserError",
+    "fit",
+]
 
 _HOMES = {
     "Cell": "cells",
     "Condition": "cells",
     "Optimum": "surrogate",
+    "PressureRegressor": "regressor",
     "Prior": "prior",
     "Surrogate": "surrogate",
     "TableError": "errors",

@@ -260,7 +260,7 @@ def _default_levels() -> dict[str, Level]:
         ),
         "xrd_002_100_ratio": Level(median=2, sd_y=1.0, unit="ratio", source="Wen2025 [R]: 1.0-2.5; width by judgement"),
         "relative_density": Level(
-            median=0.99, sd_y=0.03, unit="of the densest", source="relative to the densest, so about 1 at best"
+            median=0.99, sd_y=0.03, unit="of the densest", source="Wen2025 [R]: 0.86-1.00, relative to the densest"
         ),
         "deposit_thickness_um": Level(median=6, sd_y=1.0, unit="um", source="Wen2025 [R]: 5.9-31.4 um"),
     }

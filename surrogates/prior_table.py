@@ -23,9 +23,9 @@ LEVELS = {
     "coulombic_efficiency": "efficiency",
     "capacity_retention": "retention",
     "initial_capacity_mah_g": "capacity",
-    "xrd_002_100_ratio": "XRD ratio (002)/(100)",
-    "relative_density": "density of the deposit",
-    "deposit_thickness_um": "thickness of the deposit",
+    "xrd_002_100_ratio": "XRD (002)/(100)",
+    "relative_density": "deposit density",
+    "deposit_thickness_um": "deposit thickness",
 }
 
 

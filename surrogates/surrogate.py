@@ -23,7 +23,7 @@ from surrogates.gp import one_thread, tensor
 from surrogates.inference import Data, Posterior, infer
 from surrogates.mechanisms import log_pressure
 from surrogates.memory import Lesson, evidence_in, remembered
-from surrogates.mixture import mixture_quantile
+from surrogates.mixture import mixture_mean_sd, mixture_quantile
 from surrogates.outcomes import (
     OUTCOMES,
     READOUTS,
@@ -267,7 +267,7 @@ class Surrogate:
         with one_thread():
             mean, variance = posterior.mean(x, u), posterior.variance(x, u)
             band = [mixture_quantile(posterior.weights, mean, variance.sqrt(), q) for q in (0.5, LOWER, UPPER)]
-            cell = _new_cell(posterior, mean, variance, posterior.scatter_variance(x, u))
+            cell = _new_cell(posterior, x, u)
             ends = [mixture_quantile(*cell, q) for q in (LOWER, UPPER)]
         names = ("median", "lower", "upper", "cell_lower", "cell_upper")
         values = [outcome.from_y(y.numpy()) for y in (*band, *ends)]
@@ -281,12 +281,7 @@ class Surrogate:
         x, u = tensor(log_pressure([pressure_kpa])), tensor(log_current(condition))
         posterior = self.posterior(condition)
         with one_thread():
-            weights, mean, sd = (
-                part.flatten()
-                for part in _new_cell(
-                    posterior, posterior.mean(x, u), posterior.variance(x, u), posterior.scatter_variance(x, u)
-                )
-            )
+            weights, mean, sd = (part.flatten() for part in _new_cell(posterior, x, u))
             d = (y - mean) / sd
             log = torch.special.log_ndtr(-d) if censored else -0.5 * d * d - torch.log(sd * math.sqrt(2 * math.pi))
             return float(torch.logsumexp(weights.log() + log, 0)), float(weights @ mean)
@@ -294,6 +289,14 @@ class Surrogate:
     def cell_cdf(self, condition: Condition, pressure_kpa: float, y: float) -> float:
         """Predicted probability that one new cell lies below y."""
         return 1 - math.exp(self.log_density(condition, pressure_kpa, y, censored=True)[0])
+
+    def new_cell(self, condition: Condition, pressure_kpa: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of y (surrogates.outcomes) of one new cell at each pressure: (n,), (n,)."""
+        x, u = tensor(log_pressure(check_pressures(pressure_kpa))), tensor(log_current(condition))
+        posterior = self.posterior(condition)
+        with one_thread():
+            mean, sd = mixture_mean_sd(*_new_cell(posterior, x, u))
+        return mean.numpy(), sd.numpy()
 
     def modes(self, condition: Condition, pressure_kpa: Any) -> dict[str, np.ndarray]:
         """The outcome if one degradation mode acted alone, in its unit: `contact` (falls with pressure) and `short`
@@ -475,9 +478,10 @@ def _data(informed_by: Sequence[Reading]) -> Data:
     )
 
 
-def _new_cell(posterior: Posterior, mean: Tensor, variance: Tensor, scatter: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """weights, mean and sd of the mixture that one new cell is drawn from."""
-    parts = scatter_components(posterior.odd, scatter)
+def _new_cell(posterior: Posterior, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """weights, mean and sd of the mixture that one new cell at (x, u) is drawn from."""
+    mean, variance = posterior.mean(x, u), posterior.variance(x, u)
+    parts = scatter_components(posterior.odd, posterior.scatter_variance(x, u))
     weights = torch.cat([probability * posterior.weights for probability, _, _ in parts])
     means = torch.cat([mean + shift for _, shift, _ in parts])
     return weights, means, torch.cat([(variance + spread).sqrt() for _, _, spread in parts])
