@@ -75,6 +75,10 @@ def _lines(
         yield "Why", proposal.reason
     yield "Best so far", _best(advice, outcome)
     yield "Agreement", f"{_upper(advice.agreement)}."
+    if advice.modes:
+        yield "Modes", f"{_upper(advice.modes)}."
+    if advice.taught_by:
+        yield "Taught by", f"{_upper(advice.taught_by)}."
     yield "Would change", f"{_upper(advice.would_change)}."
     if advice.caution:
         yield "Caution", f"{_upper(advice.caution)}."

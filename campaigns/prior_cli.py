@@ -1,4 +1,4 @@
-"""`stackpress prior`: list the named priors, show one as a table and a picture, edit one in the words of the lab."""
+"""`stackpress prior`: list the named priors, show one, edit one in the words of the lab, learn one from campaigns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from campaigns.store import DEFAULT_STORE
+
 if TYPE_CHECKING:
     from surrogates.prior import Prior
 
@@ -21,6 +23,7 @@ app = typer.Typer(
 )
 
 Which = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name (stackpress prior list) or a saved prior.")]
+MOST_SHOWN = 12
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -94,6 +97,54 @@ def edit(
         return
     for key in changes:
         print(f"{key}: {_belief(row(prior, key))} -> {_belief(row(new, key))}")
+    print(f"Saved {new.name}, version {new.version}, as {out}. Use it: stackpress new ... --prior {out}")
+
+
+@app.command()
+def learn(
+    source: Annotated[
+        list[str], typer.Argument(metavar="CAMPAIGN|FILE...", help="Campaigns of the store, or tables of cells.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where to save the learned prior (JSON).")],
+    base: Annotated[str, typer.Option(help="The prior to start from: a name or a file.")] = "default",
+    name: Annotated[str | None, typer.Option(help="Name of the new prior; without it that of the file.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share the campaigns.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="A Dask cluster instead, as in tcp://10.0.0.5:8786.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same prior.")] = 0,
+    store: Annotated[str, typer.Option(envvar="STACKPRESS_STORE", help="Where campaigns are kept.")] = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a prior from finished campaigns: where such pairs have their best pressure, and how sharp it is.
+
+    The document is the same whether one process, several or a cluster learned it.
+    """
+    from campaigns.priors import tables_of, workers
+    from surrogates.learning import learn as learn_prior
+
+    before = read_prior(base)
+    _check_free(out, "")
+    with workers(processes, scheduler) as mapper:
+        new = learn_prior(tables_of(source, store), before, name=name or out.stem, seed=seed, mapper=mapper)
+    _save(new, out)
+    if as_json:
+        _print_json({**_heading(new), "file": str(out), "document": new.to_document()})
+        return
+    _print_learned(before, new, out)
+
+
+def _print_learned(before: Prior, new: Prior, out: Path) -> None:
+    from surrogates.prior_table import row
+
+    for key in ("best_pressure", "slope_contact", "slope_short", "scatter_sd", "no_effect"):
+        print(f"{key}: {_belief(row(before, key))} -> {_belief(row(new, key))}")
+    for item in new.remembered[:MOST_SHOWN]:
+        best = item.best_pressure
+        spread = f"{best.quantile(0.05):.3g} to {best.quantile(0.95):.3g} kPa, 90 %"
+        print(
+            f"  {item.electrode_pair} in {item.electrolyte}, {item.outcome}: {best.median:.3g} kPa ({spread}), {item.cells} cells"
+        )
+    if len(new.remembered) > MOST_SHOWN:
+        print(f"  and {len(new.remembered) - MOST_SHOWN} more")
     print(f"Saved {new.name}, version {new.version}, as {out}. Use it: stackpress new ... --prior {out}")
 
 

@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from optimizer.rig import rounded
+from surrogates.cells import Condition
 from surrogates.outcomes import Outcome, Reading
+from surrogates.population import Curve
 from surrogates.surrogate import Agreement, Optimum
 
 SAME_PRESSURE = 0.05
 FEW_CELLS = 6
 WIDE_INTERVAL = 2.0
 MOVED = 0.1
+NAMED_TEACHERS = 2
 
 
 def kpa(value: float) -> str:
@@ -111,6 +114,28 @@ def would_change(
     if not parts:
         return f"no likely result at {kpa(pressure_kpa)} kPa moves the best pressure by more than 10 %"
     return f"at {kpa(pressure_kpa)} kPa, {', and '.join(parts)}"
+
+
+def modes(pressure_kpa: Sequence[float], contact: Sequence[float]) -> str:
+    """What cells die of at each pressure; `contact`: the share of lost contact there."""
+    first, *rest = [f"at {kpa(p)} kPa {percent(share)}" for p, share in zip(pressure_kpa, contact, strict=True)]
+    return f"{first} of the degradation is lost contact, {', '.join(rest)}; the rest is what pressure causes"
+
+
+def taught_by(condition: Condition, curves: Sequence[Curve]) -> str:
+    """Which other measurements inform a condition's curve; empty where none does."""
+    own = [c for c in curves if _pair(c.condition) == _pair(condition) and c.origin == "table"]
+    others = dict.fromkeys(_pair(c.condition) for c in curves if c not in own)
+    parts = [f"the {', '.join(Outcome(c.outcome).noun for c in own)} of the same cells"] if own else []
+    if others:
+        names = [f"{pair} in {electrolyte}" for pair, electrolyte in list(others)[:NAMED_TEACHERS]]
+        more = f" and {len(others) - len(names)} more" if len(others) > len(names) else ""
+        parts.append(f"{', '.join(names)}{more}")
+    return "; ".join(parts)
+
+
+def _pair(condition: Condition) -> tuple[str, str]:
+    return condition.electrode_pair, condition.electrolyte
 
 
 def caution(informed_by: Sequence[Reading], best: Optimum, agreement: Agreement, outcome: Outcome) -> str | None:

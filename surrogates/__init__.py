@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from surrogates.cells import Cell, Condition
     from surrogates.errors import TableError, UserError
+    from surrogates.learning import learn
     from surrogates.prior import Prior
     from surrogates.regressor import PressureRegressor
     from surrogates.surrogate import Optimum, Surrogate, fit
@@ -25,6 +26,7 @@ __all__ = [
     "TableError",
     "UserError",
     "fit",
+    "learn",
 ]
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "TableError": "errors",
     "UserError": "errors",
     "fit": "surrogate",
+    "learn": "learning",
 }
 
 

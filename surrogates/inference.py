@@ -182,17 +182,18 @@ def infer(
     seed: int,
     *,
     taught: Population | None = None,
+    alone: float = ALONE,
     contact_only: bool = False,
     careful: bool = True,
 ) -> Posterior:
     """The posterior of a condition's curve given `data` (n may be 0).
 
     `own`: the distribution of its parameters by the prior document; `taught`: that which other conditions teach, in the
-    same units. `contact_only`: only the mode that falls with pressure acts. `careful` False: a quick answer, good enough
+    same units, and `alone` the probability that they teach nothing. `contact_only`: only the mode that falls with pressure acts. `careful` False: a quick answer, good enough
     to learn from for other conditions. Deterministic in `seed`.
     """
     basis, generator = Basis.spanning(data.x, prior), torch.Generator().manual_seed(seed)
-    setting = _Setting(data, prior, _blocks(prior, own, taught), basis, contact_only, generator)
+    setting = _Setting(data, prior, _blocks(prior, own, taught, alone), basis, contact_only, generator)
     counts = setting.counts(SECOND_STAGE if not len(data) else FIRST_STAGE)
     z = setting.prior_draws(counts)
     posterior = setting.posterior(z, [torch.zeros(len(part)) for part in z])
@@ -215,15 +216,15 @@ class _Block:
     taught: bool = False
 
 
-def _blocks(prior: Prior, own: Population, taught: Population | None) -> list[_Block]:
+def _blocks(prior: Prior, own: Population, taught: Population | None, alone: float) -> list[_Block]:
     none, free = prior.no_effect.probability, prior.no_physics.probability
-    physics, either = 1 - none - free, own if taught is None else taught.joined(own, ALONE)
+    physics, either = 1 - none - free, own if taught is None else taught.joined(own, alone)
     rivals = [_Block("no effect", either, none), _Block("free", either, free)]
     if taught is None:
         return [_Block("physics", own, physics), *rivals]
     return [
-        _Block("physics", taught, physics * (1 - ALONE), taught=True),
-        _Block("physics", own, physics * ALONE),
+        _Block("physics", taught, physics * (1 - alone), taught=True),
+        _Block("physics", own, physics * alone),
         *rivals,
     ]
 

@@ -6,8 +6,9 @@ z        a curve's shared parameters as standard normals under the base prior, (
 mu, tau  mean and sd of z over the population, learned
 
 `lessons` says what one campaign teaches (a `Lesson` a curve); `reduce` turns all lessons into a new `Prior`:
-mu and tau by expectation maximisation for z_i ~ N(mu, diag tau^2) seen through each lesson's Gaussian evidence, with a
-hyperprior worth BASE_WEIGHT campaigns of the base prior (Gelman et al., Bayesian Data Analysis (2013), chapter 5). The
+mu and tau by expectation maximisation for z_i ~ N(mu, diag tau^2) seen through each lesson's Gaussian evidence. Before,
+half of the base's variance is doubt about mu and half is tau^2, worth BASE_WEIGHT campaigns (Gelman et al., Bayesian Data
+Analysis (2013), chapter 5), so that nothing learned leaves the base as it was. The
 curves with most cells are remembered one by one, so that a later fit learns more from conditions that share an
 electrode or electrolyte with its own.
 """
@@ -26,13 +27,14 @@ from torch import Tensor
 from surrogates.cells import Cell, check_cells
 from surrogates.errors import UserError
 from surrogates.gp import tensor
-from surrogates.memory import Lesson, level_y, remember
+from surrogates.memory import Lesson, level_y, remember, remembered
 from surrogates.outcomes import DEFAULT_RETENTION_CYCLES, OUTCOMES, READOUTS, Outcome
 from surrogates.population import Curve
 from surrogates.prior import Level, LogNormal, Normal, Prior, Probability, Remembered
 from surrogates.surrogate import Surrogate
 
 BASE_WEIGHT = 4.0
+MEAN_VARIANCE = 0.5
 RATE_WEIGHT = 10.0
 MOST_REMEMBERED = 200
 FEWEST_CELLS = 2
@@ -117,15 +119,15 @@ def _one_vote_each(found: Sequence[Lesson]) -> list[Lesson]:
 def _population(precision: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and sd of z for one more member of the population, given evidence (N, d, d), (N, d): (d,), (d,)."""
     count, size = pull.shape
-    mean, variance = torch.zeros(size).double(), torch.ones(size).double()
+    mean, variance = torch.zeros(size).double(), torch.full((size,), 1 - MEAN_VARIANCE).double()
     for _ in range(STEPS):
         cov = cast(Tensor, torch.linalg.inv(precision + torch.diag(1 / variance)))
         centre = (cov @ (pull + mean / variance)[:, :, None])[:, :, 0]
-        mean = centre.sum(0) / (count + variance)
+        mean = centre.sum(0) / (count + variance / MEAN_VARIANCE)
         second = ((centre - mean) ** 2 + cov.diagonal(dim1=1, dim2=2)).sum(0)
-        variance = (BASE_WEIGHT + second) / (BASE_WEIGHT + count)
+        variance = (BASE_WEIGHT * (1 - MEAN_VARIANCE) + second) / (BASE_WEIGHT + count)
     seen = 1 / (1 / precision.diagonal(dim1=1, dim2=2).clamp_min(1e-12) + variance)
-    return mean, (variance + 1 / (1 + seen.sum(0))).sqrt()
+    return mean, (variance + 1 / (1 / MEAN_VARIANCE + seen.sum(0))).sqrt()
 
 
 def _moved(quantity: LogNormal | Normal, mean: float, sd: float, source: str) -> LogNormal | Normal:
@@ -160,10 +162,12 @@ def _levels(found: Sequence[Lesson], base: Prior, source: str) -> dict[str, Leve
 
 
 def _remembered(found: Sequence[Lesson], base: Prior) -> tuple[Remembered, ...]:
-    """The curves with most cells, each with all that its campaigns say together, in lab terms."""
+    """The curves with most cells, each with all that its campaigns and the base say together, in lab terms."""
     together: dict[Curve, list[Lesson]] = {}
     for lesson in found:
         together.setdefault(lesson.curve, []).append(lesson)
-    items = [remember(curve, parts, base) for curve, parts in together.items()]
+    before = {replace(curve, origin="table"): item for curve, item in remembered(base).items()}
+    items = [remember(curve, parts, base, before.get(curve)) for curve, parts in together.items()]
+    items += [item for curve, item in before.items() if curve not in together]
     order = sorted(items, key=lambda item: (-item.cells, item.electrode_pair, item.electrolyte, item.outcome))
     return tuple(order[:MOST_REMEMBERED])

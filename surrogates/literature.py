@@ -73,7 +73,7 @@ def default() -> Prior:
         ),
         scatter_growth=Normal(
             mean=0.0,
-            sd=0.15,
+            sd=0.4,
             unit="ln(scatter) per factor e of outcome",
             source="ZN-coin [Calc]: scatter 0.154 where replicates live under 300 cycles, 0.425 above; "
             "one set, so mean 0 and width by judgement",

@@ -56,16 +56,15 @@ def evidence_in(prior: Prior, item: Remembered) -> Evidence:
     )
 
 
-def remember(curve: Curve, parts: Sequence[Lesson], base: Prior) -> Remembered:
-    """All that campaigns say about one curve together, from evidence in the units of `base`."""
+def remember(curve: Curve, parts: Sequence[Lesson], base: Prior, before: Remembered | None = None) -> Remembered:
+    """All that campaigns say about one curve together, from evidence in the units of `base`, and what was remembered."""
     mean, sd = _units(base.of_outcome(curve.outcome))
     level = base.levels[curve.outcome]
-    own = sum((part.evidence.precision for part in parts), torch.zeros(len(SHARED), len(SHARED)).double())
-    pulled = sum((part.evidence.pull for part in parts), torch.zeros(len(SHARED)).double())
+    said = [part.evidence for part in parts] + ([evidence_in(base, before)] if before else [])
+    own, pulled = torch.stack([e.precision for e in said]).sum(0), torch.stack([e.pull for e in said]).sum(0)
     precision = own / sd[:, None] / sd
-    level_precision = math.fsum(part.evidence.level_precision for part in parts) / level.sd_y**2
-    centre = level_y(curve.outcome, level)
-    level_pull = math.fsum(part.evidence.level_pull for part in parts) / level.sd_y + level_precision * centre
+    level_precision = math.fsum(e.level_precision for e in said) / level.sd_y**2
+    level_pull = math.fsum(e.level_pull for e in said) / level.sd_y + level_precision * level_y(curve.outcome, level)
     cov = torch.linalg.inv(own + torch.eye(len(SHARED)).double())
     best, best_sd = float(mean[0] + sd[0] * (cov @ pulled)[0]), float(sd[0] * cov[0, 0].sqrt())
     return Remembered(
@@ -73,8 +72,8 @@ def remember(curve: Curve, parts: Sequence[Lesson], base: Prior) -> Remembered:
         electrolyte=curve.condition.electrolyte,
         current_density_unit=curve.condition.current_density_unit,
         outcome=curve.outcome,
-        campaigns=len({part.campaign for part in parts}),
-        cells=sum(part.cells for part in parts),
+        campaigns=len({part.campaign for part in parts}) + (before.campaigns if before else 0),
+        cells=sum(part.cells for part in parts) + (before.cells if before else 0),
         best_pressure=LogNormal(
             median=math.exp(best), sd_ln=best_sd, unit="kPa", source="its cells and the base prior"
         ),

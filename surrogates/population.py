@@ -32,8 +32,9 @@ from surrogates.outcomes import OutcomeName, ReadoutName
 SHARED = (0, 1, 2, 3, 4)
 """Columns of z that a population shares: best pressure, both slopes, shift with current density, scatter."""
 SHARES = (0.3, 0.6, 0.85, 0.97)
-ALONE = 0.25
-"""Prior probability that a condition has nothing in common with the others."""
+ALONE, ALONE_OF_SAME_CELLS = 0.25, 0.1
+"""Prior probability that a curve has nothing in common with the others; smaller where other outcomes of its own cells are
+among them."""
 MOST_SOURCES = 32
 SAME_LAB, ELECTRODES, ELECTROLYTE, ONE_ELECTRODE = 0.1, 0.6, 0.3, 0.8
 OUTCOME_LOADING, LEVEL_LOADING, SCATTER_LOADING = 0.9, 0.55, 0.55
@@ -216,6 +217,11 @@ def nearest(target: Curve, curves: Sequence[Curve]) -> list[Curve]:
         return likeness(target.condition, other.condition) * outcomes
 
     return sorted((curve for curve in curves if curve != target), key=alike, reverse=True)[:MOST_SOURCES]
+
+
+def alone_share(target: Curve, teachers: Sequence[Curve]) -> float:
+    """Prior probability that `teachers` teach nothing about `target`."""
+    return ALONE_OF_SAME_CELLS if any(curve.group == target.group for curve in teachers) else ALONE
 
 
 def informed(target: Curve, sources: Sequence[Source], level: float, level_sd: float) -> Population | None:

@@ -37,7 +37,7 @@ from surrogates.outcomes import (
     readings,
     witnesses,
 )
-from surrogates.population import OUTCOME_LOADING, Curve, Evidence, Population, Source, informed, nearest
+from surrogates.population import OUTCOME_LOADING, Curve, Evidence, Population, Source, alone_share, informed, nearest
 from surrogates.prior import Prior
 from surrogates.propagation import scatter_components
 
@@ -55,6 +55,7 @@ SMALL_EFFECT = math.log(1.1)
 NO_EFFECT_CLAIM = 0.6
 EDGE_CLAIM = 0.5
 EDGE_CELLS = 3
+FORETOLD_CELLS = 3
 STOP_LOSS = 0.01
 
 
@@ -94,12 +95,15 @@ class Agreement:
     prior_weight    posterior weight of the prior's physics (two modes, or no effect) against the free curve
     times_better    how many times better two modes explain the cells than the free curve (Bayes factor)
     no_effect       posterior weight of the hypothesis that pressure does nothing
+    foretold_better how many times more probable a left-out cell is by the two modes than by the free curve (geometric
+                    mean over all cells left out in turn); None under three cells
     scatter         expected sd of ln(rate) from cell to cell
     """
 
     prior_weight: float
     times_better: float
     no_effect: float
+    foretold_better: float | None
     scatter: float
 
     @property
@@ -109,10 +113,16 @@ class Agreement:
         if self.no_effect > 0.5:
             return "a constant explains these cells best: pressure shows no effect"
         if factor >= 1.25:
-            return f"the two-mode curve explains these cells {_times(factor)} better than a free curve"
-        if factor <= 0.8:
-            return f"a free curve explains these cells {_times(1 / factor)} better than the two-mode curve"
-        return "these cells cannot tell the two-mode curve from a free curve"
+            found = f"the two-mode curve explains these cells {_times(factor)} better than a free curve"
+        elif factor <= 0.8:
+            found = f"a free curve explains these cells {_times(1 / factor)} better than the two-mode curve"
+        else:
+            found = "these cells cannot tell the two-mode curve from a free curve"
+        if self.foretold_better is None:
+            return found
+        gain = self.foretold_better
+        how = f"{_times(gain)} better with" if gain >= 1 else f"{_times(1 / gain)} better without"
+        return f"{found}; left out in turn, a cell is foretold {how} the physics"
 
 
 @dataclass(frozen=True, repr=False)
@@ -160,14 +170,19 @@ class Surrogate:
         target = self._curve(condition, self.outcome)
 
         def find() -> Population | None:
-            found, memory = self._curves(), remembered(self.prior)
+            memory = remembered(self.prior)
             sources = [
                 Source(curve, evidence_in(self.prior, memory[curve]) if curve in memory else self._evidence(curve))
-                for curve in nearest(target, [*found, *memory])
+                for curve in self.teachers(condition)
             ]
             return informed(target, sources, *self._level(condition, self.outcome))
 
         return self._keep(("taught", target), find)
+
+    def teachers(self, condition: Condition) -> tuple[Curve, ...]:
+        """The other curves that inform the condition's, the most alike first."""
+        target = self._curve(condition, self.outcome)
+        return tuple(nearest(target, [*self._curves(), *remembered(self.prior)]))
 
     def _inferred(self, what: str, condition: Condition, informed_by: Sequence[Reading]) -> Posterior:
         def find() -> Posterior:
@@ -177,6 +192,7 @@ class Surrogate:
                 Population.of_document(*self._level(condition, self.outcome)),
                 self.seed,
                 taught=self.taught(condition),
+                alone=alone_share(self._curve(condition, self.outcome), self.teachers(condition)),
                 contact_only=self.prior.is_contact(self.outcome),
             )
 
@@ -205,7 +221,8 @@ class Surrogate:
         """The posterior of one curve by its own readings and the prior document, quickly."""
         own = Population.of_document(*self._level(curve.condition, curve.outcome))
         prior, contact = self.prior.of_outcome(curve.outcome), self.prior.is_contact(curve.outcome)
-        return infer(_data(self._curves()[curve]), prior, own, self.seed, contact_only=contact, careful=False)
+        with one_thread():
+            return infer(_data(self._curves()[curve]), prior, own, self.seed, contact_only=contact, careful=False)
 
     def lessons(self) -> list[Lesson]:
         """What each curve in the table teaches by itself about the population that it was drawn from."""
@@ -375,10 +392,13 @@ class Surrogate:
         none, free = posterior.hypothesis_weight("no effect"), posterior.hypothesis_weight("free")
         rival = self.prior.no_physics.probability
         before = (1 - self.prior.no_effect.probability - rival) / rival
+        left_out = [posterior.log_left_out(name) for name in ("physics", "free")]
+        counted = len(self.readings(condition)) >= FORETOLD_CELLS
         return Agreement(
             prior_weight=1 - free,
             times_better=max(posterior.hypothesis_weight("physics"), 1e-6) / max(free, 1e-6) / before,
             no_effect=none,
+            foretold_better=math.exp(float((left_out[0] - left_out[1]).mean())) if counted else None,
             scatter=float(posterior.weights @ posterior.theta.scatter),
         )
 
