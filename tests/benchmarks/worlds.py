@@ -37,7 +37,7 @@ class Family:
     """What is drawn.
 
     best_kpa     the best pressure is log-uniform between these
-    level_h      median life at the best pressure, give or take a factor 2
+    level_h      median life at the best pressure within the range, give or take a factor 2
     flat         pressure does nothing
     two_peaks    a dip of 1.2 in ln(life) cuts the curve in two
     wrong_prior  the prior's best pressure lies this factor above (every other world: below) the truth's
@@ -68,7 +68,8 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Truth:
-    """One pair's curve and scatter; each bump of the deviation is (centre in x, width, height)."""
+    """One pair's curve and scatter: life `level_h` at `best_kpa`, which may lie outside the range; each bump of the
+    deviation is (centre in x, width, height)."""
 
     best_kpa: float
     level_h: float
@@ -141,11 +142,14 @@ def draw_truth(family: Family, generator: np.random.Generator) -> Truth:
     ]
     if family.two_peaks:
         bumps.append((generator.uniform(-1.5, 0.5), 0.5, -1.2))
+    best, level = _log_uniform(family.best_kpa, generator), family.level_h * _factor(0.7, generator)
+    a, b = _factor(0.35, generator), _factor(0.35, generator)
+    within_range = float(np.exp(true_log_life(min(max(best, LOW), HIGH), best, 1.0, a, b)))
     return Truth(
-        best_kpa=_log_uniform(family.best_kpa, generator),
-        level_h=family.level_h * _factor(0.7, generator),
-        a=_factor(0.35, generator),
-        b=_factor(0.35, generator),
+        best_kpa=best,
+        level_h=level if family.flat else level / within_range,
+        a=a,
+        b=b,
         bumps=() if family.flat else tuple(bumps),
         flat=family.flat,
         weibull_k=float(generator.uniform(3, 6)),
