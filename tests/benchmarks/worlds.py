@@ -157,12 +157,16 @@ def draw_truth(family: Family, generator: np.random.Generator) -> Truth:
 
 
 def within_budget(cells: Sequence[Cell], share: float) -> tuple[Cell, ...]:
-    """The cells with a test budget that the longest-lived `share` of them outlives: those are stopped alive at it."""
+    """The cells of a test that is stopped when all but the longest-lived `share` of them have ended.
+
+    The end of the last one to end is the budget: a rule that looks at no life still unseen, so survival at that time is all
+    that a stopped cell says (a budget between two lives would tell of the later one).
+    """
     alive = round(share * len(cells))
     if not alive:
         return tuple(cells)
     lives = sorted(cell.cycle_life_h or math.nan for cell in cells)
-    budget = math.sqrt(lives[-alive] * lives[-alive - 1])
+    budget = lives[-alive - 1]
     stopped = {"status": "stopped", "cycle_life_h": budget}
     return tuple(cell.model_copy(update=stopped) if (cell.cycle_life_h or 0) > budget else cell for cell in cells)
 
