@@ -181,15 +181,15 @@ def infer(
     own: Population,
     seed: int,
     *,
-    taught: Population | None = None,
+    taught: tuple[Population, Population] | None = None,
     alone: float = ALONE,
     contact_only: bool = False,
     careful: bool = True,
 ) -> Posterior:
     """The posterior of a condition's curve given `data` (n may be 0).
 
-    `own`: the distribution of its parameters by the prior document; `taught`: that which other conditions teach, in the
-    same units, and `alone` the probability that they teach nothing. `contact_only`: only the mode that falls with pressure acts. `careful` False: a quick answer, good enough
+    `own`: the distribution of its parameters by the prior document; `taught`: that which other conditions teach, and that
+    where they teach the level only, which has the probability `alone`. `contact_only`: only the mode that falls with pressure acts. `careful` False: a quick answer, good enough
     to learn from for other conditions. Deterministic in `seed`.
     """
     basis, generator = Basis.spanning(data.x, prior), torch.Generator().manual_seed(seed)
@@ -216,15 +216,15 @@ class _Block:
     taught: bool = False
 
 
-def _blocks(prior: Prior, own: Population, taught: Population | None, alone: float) -> list[_Block]:
+def _blocks(prior: Prior, own: Population, taught: tuple[Population, Population] | None, alone: float) -> list[_Block]:
     none, free = prior.no_effect.probability, prior.no_physics.probability
-    physics, either = 1 - none - free, own if taught is None else taught.joined(own, alone)
+    physics, either = 1 - none - free, own if taught is None else taught[0].joined(taught[1], alone)
     rivals = [_Block("no effect", either, none), _Block("free", either, free)]
     if taught is None:
         return [_Block("physics", own, physics), *rivals]
     return [
-        _Block("physics", taught, physics * (1 - alone), taught=True),
-        _Block("physics", own, physics * alone),
+        _Block("physics", taught[0], physics * (1 - alone), taught=True),
+        _Block("physics", taught[1], physics * alone),
         *rivals,
     ]
 

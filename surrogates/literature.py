@@ -86,7 +86,11 @@ def default() -> Prior:
         readouts=_readouts(),
         no_effect=Probability(probability=0.1, source="WangFDMB, LFP2025 [Ab]: no effect seen; share by judgement"),
         no_physics=Probability(probability=0.1, source=JUDGEMENT),
-        odd_cell=Probability(probability=0.05, source=JUDGEMENT),
+        stray_pair=Probability(
+            probability=0.2,
+            source="RSCAdv2020, Hirai1994 [Ab]: optima of one metal a factor 5 apart; share and spread by judgement",
+        ),
+        odd_cell=Probability(probability=0.07, source=JUDGEMENT),
         does_not_claim=(
             "The best pressure of any particular pair.",
             "That overpotential, texture or density cause a longer life.",

@@ -6,6 +6,7 @@ z        a curve's parameters as standard normals under the prior document; SHAR
 c, t     a curve that has cells (a `Source`); the curve asked for
 Lambda, eta   what the cells of c say about z as a Gaussian factor exp(-z' Lambda z / 2 + eta' z): its `Evidence`
 r        share of the prior's variance that alike conditions have in common; each of SHARES is weighted by evidence
+         (levels are shared more closely: by the root of the likeness)
 l        loading: how much of an outcome's parameters is common to all outcomes of a condition
 
 The parameters of curves are draws from a population: over curves z is Gaussian, with correlation (r * likeness) between
@@ -19,7 +20,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -31,12 +32,16 @@ from surrogates.outcomes import OutcomeName, ReadoutName
 
 SHARED = (0, 1, 2, 3, 4)
 """Columns of z that a population shares: best pressure, both slopes, shift with current density, scatter."""
-SHARES = (0.3, 0.6, 0.85, 0.97)
-ALONE, ALONE_OF_SAME_CELLS = 0.25, 0.1
+SHARES = (0.3, 0.7, 0.9, 0.99)
+OTHER_LEVEL = 0.15
+"""Prior probability that a curve's level has nothing to do with that of the others."""
+STRAY_SPREAD = 2.5
+"""How many times wider best pressures of stray pairs are spread."""
+ALONE, ALONE_OF_SAME_CELLS = 0.4, 0.1
 """Prior probability that a curve has nothing in common with the others; smaller where other outcomes of its own cells are
 among them."""
 MOST_SOURCES = 32
-SAME_LAB, ELECTRODES, ELECTROLYTE, ONE_ELECTRODE = 0.1, 0.6, 0.3, 0.8
+SAME_LAB, ELECTRODES, ELECTROLYTE, ONE_ELECTRODE = 0.1, 0.6, 0.3, 0.9
 OUTCOME_LOADING, LEVEL_LOADING, SCATTER_LOADING = 0.9, 0.55, 0.55
 SAME_CELLS = 0.75
 """How far two outcomes of the same cells count as two: what is odd about a cell shows in both."""
@@ -103,11 +108,19 @@ class Population:
     level_sd: Tensor
 
     @classmethod
-    def of_document(cls, level: float, level_sd: float) -> Population:
-        """The prior document itself: one standard normal component."""
+    def of_document(cls, level: float, level_sd: float, stray: float = 0.0) -> Population:
+        """The prior document itself: standard normal, but with probability `stray` a best pressure far off the usual."""
         size = len(SHARED)
-        return cls(
-            tensor([1.0]), tensor([[0.0] * size]), torch.eye(size).double()[None], tensor([level]), tensor([level_sd])
+        usual, far = torch.eye(size).double(), torch.eye(size).double()
+        far[0, 0] = STRAY_SPREAD**2
+        both = tensor([level, level]), tensor([level_sd, level_sd])
+        found = cls(tensor([1 - stray, stray]), torch.zeros(2, size).double(), torch.stack([usual, far]), *both)
+        return found if stray else cls(**{name: value[:1] for name, value in vars(found).items()})
+
+    def with_level(self, level: float, level_sd: float) -> Population:
+        """The same but for the level."""
+        return replace(
+            self, level=torch.full_like(self.level, level), level_sd=torch.full_like(self.level_sd, level_sd)
         )
 
     def joined(self, other: Population, weight: float) -> Population:
@@ -224,12 +237,12 @@ def alone_share(target: Curve, teachers: Sequence[Curve]) -> float:
     return ALONE_OF_SAME_CELLS if any(curve.group == target.group for curve in teachers) else ALONE
 
 
-def informed(target: Curve, sources: Sequence[Source], level: float, level_sd: float) -> Population | None:
-    """The prior of `target` given the evidence of other curves; None where there are none."""
-    if not sources:
-        return None
+def informed(target: Curve, sources: Sequence[Source], own: Population) -> tuple[Population, Population]:
+    """The prior of `target` given the evidence of other curves, of which there is one or more, and the document's `own`
+    prior with what they say of the level alone."""
     found = [source.evidence.times(SAME_CELLS if source.curve.group == target.group else 1.0) for source in sources]
     curves = [target, *(source.curve for source in sources)]
+    level, level_sd = float(own.level[0]), float(own.level_sd[0])
     conditions, outcomes = _condition_likeness(curves), _common_factor([curve.loading for curve in curves], curves)
     scatters = _common_factor([0.0 if curve.is_readout else SCATTER_LOADING for curve in curves], curves)
     levels = _common_factor([0.0 if curve.is_readout else LEVEL_LOADING for curve in curves], curves)
@@ -239,14 +252,19 @@ def informed(target: Curve, sources: Sequence[Source], level: float, level_sd: f
         columns = [common * (scatters if column == SHARED[-1] else outcomes) for column in SHARED]
         shapes.append(_conditioned(columns, [e.precision for e in found], [e.pull for e in found]))
         ones = [tensor([[e.level_precision]]) for e in found], [tensor([e.level_pull]) for e in found]
-        heights.append(_conditioned([common * levels], *ones))
+        heights.append(_conditioned([_shared(conditions.sqrt(), share, curves) * levels], *ones))
     centre, spread = _moments(heights)
-    return Population(
+    height = level + level_sd * float(centre), level_sd * float(spread)
+    taught = Population(
         torch.softmax(tensor([log for _, _, log in shapes]), 0),
         torch.stack([mean for mean, _, _ in shapes]),
         torch.stack([cov for _, cov, _ in shapes]),
-        (level + level_sd * centre).expand(len(SHARES)),
-        (level_sd * spread).expand(len(SHARES)),
+        torch.full((len(SHARES),), height[0]).double(),
+        torch.full((len(SHARES),), height[1]).double(),
+    )
+    return (
+        taught.joined(taught.with_level(level, level_sd), OTHER_LEVEL),
+        own.with_level(*height).joined(own, OTHER_LEVEL),
     )
 
 

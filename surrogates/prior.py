@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 FRACTION = "1"  # the unit of a fraction, and of any other number without one
-ADDED = ("scatter_growth", "readouts")  # after the first documents of schema 1
+ADDED = ("scatter_growth", "stray_pair", "readouts")  # after the first documents of schema 1
 ADDED_LEVELS = ("initial_capacity_mah_g", *READOUTS)
 
 
@@ -174,6 +174,7 @@ class Prior(_Document):
     )
     no_effect: Probability = Field(description="chance that pressure has no effect")
     no_physics: Probability = Field(description="chance of a curve without physics")
+    stray_pair: Probability = Field(description="chance of a best pressure far off the usual")
     odd_cell: Probability = Field(description="chance of a cell that bad assembly killed")
     does_not_claim: tuple[str, ...] = ()
     learned_from: tuple[str, ...] = ()

@@ -164,18 +164,19 @@ class Surrogate:
         other conditions and other outcomes teach."""
         return self._inferred("prior", condition, ())
 
-    def taught(self, condition: Condition) -> Population | None:
+    def taught(self, condition: Condition) -> tuple[Population, Population] | None:
         """The prior of the curve's parameters given all other curves: other conditions, other outcomes of the same
-        cells, and what the prior document remembers of finished campaigns. None where there are none."""
+        cells, and what the prior document remembers of finished campaigns; and that given their levels only. None where
+        there are none."""
         target = self._curve(condition, self.outcome)
 
-        def find() -> Population | None:
+        def find() -> tuple[Population, Population] | None:
             memory = remembered(self.prior)
             sources = [
                 Source(curve, evidence_in(self.prior, memory[curve]) if curve in memory else self._evidence(curve))
                 for curve in self.teachers(condition)
             ]
-            return informed(target, sources, *self._level(condition, self.outcome))
+            return informed(target, sources, self._own(condition)) if sources else None
 
         return self._keep(("taught", target), find)
 
@@ -189,7 +190,7 @@ class Surrogate:
             return infer(
                 _data(informed_by),
                 self.prior.of_outcome(self.outcome),
-                Population.of_document(*self._level(condition, self.outcome)),
+                self._own(condition),
                 self.seed,
                 taught=self.taught(condition),
                 alone=alone_share(self._curve(condition, self.outcome), self.teachers(condition)),
@@ -233,6 +234,10 @@ class Surrogate:
             none, free = (posterior.hypothesis_weight(name) for name in ("no effect", "free"))
             found.append(Lesson(curve, len(informed_by), posterior.evidence(own), none, free))
         return found
+
+    def _own(self, condition: Condition) -> Population:
+        """The distribution of the curve's parameters by the prior document."""
+        return Population.of_document(*self._level(condition, self.outcome), self.prior.stray_pair.probability)
 
     def _curve(self, condition: Condition, name: OutcomeName | ReadoutName) -> Curve:
         readout = self.prior.readouts.get(name)

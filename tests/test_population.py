@@ -100,7 +100,6 @@ def test_each_parameter_has_its_own_correlation() -> None:
 
 
 def test_without_others_the_document_stands() -> None:
-    assert informed(curve("Zn||Ti"), [], 4.6, 2.0) is None
     population = Population.of_document(4.6, 2.0)
     z = population.place(
         torch.rand(4000, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).clamp(1e-9)
@@ -111,9 +110,8 @@ def test_without_others_the_document_stands() -> None:
 
 def test_draws_follow_the_density() -> None:
     evidence = Evidence(torch.eye(5).double() * 30, tensor([30.0, 0.0, 0.0, 0.0, -15.0]), 20.0, 10.0)
-    population = informed(curve("Zn||Ti"), [Source(curve("Zn||Cu"), evidence)], 4.6, 2.0)
-    assert population is not None
-    population = population.joined(Population.of_document(4.6, 2.0), 0.25)
+    own = Population.of_document(4.6, 2.0, 0.2)
+    population = informed(curve("Zn||Ti"), [Source(curve("Zn||Cu"), evidence)], own)[0].joined(own, 0.25)
     z = population.place(
         torch.rand(20000, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).clamp(1e-9)
     )
@@ -128,15 +126,14 @@ def test_draws_follow_the_density() -> None:
 def test_an_outcome_of_the_same_cells_teaches_more_than_another_pair() -> None:
     evidence = Evidence(torch.eye(5).double() * 30, tensor([30.0, 0.0, 0.0, 0.0, 0.0]), 0.0, 0.0)
     found = [
-        informed(curve("Zn||Ti"), [Source(source, evidence)], 4.6, 2.0)
+        informed(curve("Zn||Ti"), [Source(source, evidence)], Population.of_document(4.6, 2.0))[0]
         for source in (
             replace(curve("Zn||Ti"), outcome="coulombic_efficiency"),
             curve("Zn||Cu"),
             replace(curve("Zn||Cu"), outcome="coulombic_efficiency"),
         )
     ]
-    means = [float(population.weights @ population.mean[:, 0]) for population in found if population is not None]
-    assert len(means) == 3
+    means = [float(population.weights @ population.mean[:, 0]) for population in found]
     assert means[0] > means[1] > means[2] > 0
 
 
