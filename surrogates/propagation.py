@@ -23,7 +23,7 @@ from torch import Tensor
 
 ODD_SHIFT = -1.5
 ODD_SD = 0.8
-SWEEPS = 3
+FEWEST_SWEEPS, MOST_SWEEPS = 3, 6
 DAMPING = 0.8
 
 
@@ -47,7 +47,7 @@ def scatter_components(odd: float, scatter_variance: Tensor) -> tuple[tuple[floa
 
 
 def expectation_propagation(
-    y: Tensor, censored: Tensor, scatter: Tensor, odd: float, features: Tensor, variances: Tensor, sweeps: int = SWEEPS
+    y: Tensor, censored: Tensor, scatter: Tensor, odd: float, features: Tensor, variances: Tensor
 ) -> Sites:
     """Posterior of weights w ~ N(0, diag variances) from cells around features @ w.
 
@@ -62,6 +62,8 @@ def expectation_propagation(
 
     tau = torch.where(censored, 0.0, 1 / scatter)
     nu = tau * y
+    # The fewer the cells, the more a censored one moves what the others see.
+    sweeps = max(FEWEST_SWEEPS, MOST_SWEEPS - cells // 6)
     for sweep in range(sweeps + 1):
         precision = identity + (tau @ outer).reshape(particles, size, size) * scale
         chol = cast(Tensor, torch.linalg.cholesky(precision))

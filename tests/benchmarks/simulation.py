@@ -24,6 +24,7 @@ from surrogates import Cell, Prior, fit
 from surrogates.gp import CURVATURE_SD, tensor
 from surrogates.inference import ACTIVE, HYPOTHESES, NAMES, Posterior
 from surrogates.mechanisms import log_pressure
+from surrogates.population import STRAY_SPREAD
 from surrogates.propagation import ODD_SD, ODD_SHIFT
 
 from ..worlds import cells_from, true_log_life
@@ -50,7 +51,7 @@ class World:
     z: dict[str, float]
     level: float
     log_life: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    scatter: float
+    scatter: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def draw_world(prior: Prior, pressures: np.ndarray, generator: np.random.Generator) -> World:
@@ -58,6 +59,7 @@ def draw_world(prior: Prior, pressures: np.ndarray, generator: np.random.Generat
     none, free = prior.no_effect.probability, prior.no_physics.probability
     hypothesis = str(generator.choice(HYPOTHESES, p=[1 - none - free, none, free]))
     z = dict(zip(NAMES, generator.standard_normal(len(NAMES)).tolist(), strict=True))
+    z["x_best"] *= STRAY_SPREAD if generator.uniform() < prior.stray_pair.probability else 1
 
     def positive(document: str, parameter: str) -> float:
         quantity = getattr(prior, document)
@@ -74,14 +76,23 @@ def draw_world(prior: Prior, pressures: np.ndarray, generator: np.random.Generat
     slopes = positive("slope_contact", "slope_contact"), positive("slope_short", "slope_short")
     linear, bend = prior.current_effect.sd * generator.standard_normal(), CURVATURE_SD * generator.standard_normal()
 
+    def fall(pressure_kpa: np.ndarray, current: np.ndarray) -> np.ndarray:
+        """How far the two modes lie below their best."""
+        if hypothesis != "physics":
+            return 0 * pressure_kpa
+        return -true_log_life(pressure_kpa * np.exp(-shift * np.log(current)), best, 1.0, *slopes)
+
+    def scatter(pressure_kpa: np.ndarray, current: np.ndarray) -> np.ndarray:
+        growth = prior.scatter_growth.mean + prior.scatter_growth.sd * z["scatter_growth"]
+        below = fall(pressure_kpa, current)
+        return positive("scatter_sd", "scatter") * np.exp(-growth * below / (1 + below / 2))
+
     def log_life(pressure_kpa: np.ndarray, current: np.ndarray) -> np.ndarray:
         u = np.log(current)
-        modes = level + 0 * u
-        if hypothesis == "physics":
-            modes = true_log_life(pressure_kpa * np.exp(-shift * u), best, math.exp(level), *slopes)
-        return modes + linear * u + bend * u**2 + residual[np.searchsorted(pressures, pressure_kpa)]
+        smooth = level + linear * u + bend * u**2 + residual[np.searchsorted(pressures, pressure_kpa)]
+        return smooth - fall(pressure_kpa, current)
 
-    return World(hypothesis, z, level, log_life, positive("scatter_sd", "scatter"))
+    return World(hypothesis, z, level, log_life, scatter)
 
 
 def rank_world(task: tuple[int, int]) -> dict[str, float]:
@@ -92,7 +103,9 @@ def rank_world(task: tuple[int, int]) -> dict[str, float]:
     places = np.exp(generator.uniform(math.log(LOW), math.log(HIGH), count + 1))
     world = draw_world(prior, np.sort(np.concatenate([places, CURVE])), generator)
     current = np.append(np.where(generator.uniform(size=count) < 0.5, 1.0, OTHER_CURRENT), 1.0)
-    y = world.log_life(places, current) + _scatter(world.scatter, prior.odd_cell.probability, count + 1, generator)
+    y = world.log_life(places, current) + _scatter(
+        world.scatter(places, current), prior.odd_cell.probability, generator
+    )
     cells = _cells(places[:-1], y[:-1], current[:-1], CENSORED * (number % 2))
     surrogate = fit(cells, prior=prior, seed=number)
     posterior = surrogate.posterior(cells[0].condition.model_copy(update={"current_density": 1.0}))
@@ -110,7 +123,7 @@ def parameter_ranks(posterior: Posterior, world: World) -> dict[str, float]:
     among = posterior.hypothesis == HYPOTHESES.index(world.hypothesis)
     weights = (posterior.weights[among] / posterior.weights[among].sum()).numpy()
     z = posterior.z[among].numpy()
-    ranks = {NAMES[column]: weights @ (z[:, column] < world.z[NAMES[column]]) for column in ACTIVE[world.hypothesis]}
+    ranks = {name: weights @ (z[:, NAMES.index(name)] < world.z[name]) for name in ACTIVE[world.hypothesis]}
     centre = (posterior.theta.level + posterior.sites.weight_mean[:, 0])[among].numpy()
     spread = posterior.sites.weight_cov[among, 0, 0].sqrt().numpy()
     return {
@@ -182,11 +195,11 @@ def _smooth(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return vectors @ (np.sqrt(np.clip(values, 0, None)) * generator.standard_normal(len(x)))
 
 
-def _scatter(sd: float, odd: float, count: int, generator: np.random.Generator) -> np.ndarray:
+def _scatter(sd: np.ndarray, odd: float, generator: np.random.Generator) -> np.ndarray:
     """Deviations of cells from the curve, odd ones among them."""
-    is_odd = generator.uniform(size=count) < odd
-    spread = np.where(is_odd, math.hypot(sd, ODD_SD), sd)
-    return np.where(is_odd, ODD_SHIFT, 0.0) + spread * generator.standard_normal(count)
+    is_odd = generator.uniform(size=len(sd)) < odd
+    spread = np.where(is_odd, np.hypot(sd, ODD_SD), sd)
+    return np.where(is_odd, ODD_SHIFT, 0.0) + spread * generator.standard_normal(len(sd))
 
 
 def _cells(pressures: np.ndarray, y: np.ndarray, current: np.ndarray, censored: float) -> tuple[Cell, ...]:
