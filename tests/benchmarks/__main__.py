@@ -11,11 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import calibration, commands, speed
+from . import calibration, commands, ledger, speed
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "speed": speed.run,
     "commands": commands.run,
+    "ledger": ledger.run,
     "calibration": calibration.run,
 }
 RESULTS = Path("build/bench")
