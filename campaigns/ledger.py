@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 import uuid
 import weakref
 from collections.abc import Iterator, Sequence
@@ -202,7 +203,7 @@ def _sqlite(path: Path) -> Engine:
     def _on_connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None
         if not read_only:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _to_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
 
     @sql.event.listens_for(engine, "begin")
@@ -211,6 +212,19 @@ def _sqlite(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """Ask for the write-ahead log, again while another process does: SQLite's own waiting leaves this statement out."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
