@@ -17,7 +17,7 @@ from campaigns.events import Draft, Event
 from campaigns.history import Line, lines_of
 from campaigns.informing import informing
 from campaigns.ledger import Ledger
-from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, suggestion_of
+from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
 from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, shown
 from optimizer.rig import check_rig
 from surrogates.cells import Cell, Condition, check_cells, check_condition, to_frame
@@ -136,7 +136,7 @@ class Campaign:
     @property
     def cells(self) -> pd.DataFrame:
         """The table of cells."""
-        return to_frame(self.state.cells)
+        return to_frame(rows_of(self._ledger.events(self.name)).values())
 
     @property
     def history(self) -> pd.DataFrame:

@@ -107,7 +107,12 @@ def fold(events: Sequence[Event]) -> CampaignState:
 
 def cell_of(events: Sequence[Event], cell_id: str) -> Cell:
     """One cell of the table that a campaign's events leave."""
-    return Cell.model_validate(table_of(in_force(current(events)))[0][cell_id])
+    return Cell.model_validate(rows_of(events)[cell_id])
+
+
+def rows_of(events: Sequence[Event]) -> Rows:
+    """The table of cells that a campaign's events leave, unread: each row was checked when it was stored."""
+    return table_of(in_force(current(events)))[0]
 
 
 Rows = dict[str, dict[str, Any]]
@@ -138,13 +143,13 @@ def table_of(events: Iterable[Event]) -> tuple[Rows, dict[str, Event]]:
     return rows, withdrawn
 
 
-def _build(rows: Rows, withdrawn: Mapping[str, Event], event: Event, row: Mapping[str, Any]) -> None:
+def _build(rows: Rows, withdrawn: Mapping[str, Event], event: Event, row: dict[str, Any]) -> None:
     if row["cell_id"] in rows or row["cell_id"] in withdrawn:
         raise UserError(
             f"cell {row['cell_id']}: expected to be new where event {event.revision} builds it; found it built by an "
             f"earlier event. Undo event {event.revision} first."
         )
-    rows[row["cell_id"]] = dict(row)
+    rows[row["cell_id"]] = row
 
 
 def _change(rows: Rows, withdrawn: Mapping[str, Event], event: Event, change: Mapping[str, Any]) -> None:
