@@ -95,7 +95,7 @@ class Campaign:
         """The campaign `name` of a store; raises `UserError` with the names there are."""
         check_exists(store)
         campaign = cls(name, store)
-        if not campaign._ledger.events(name):
+        if not campaign._ledger.has(name):
             known = ", ".join(campaign._ledger.campaigns()) or "no campaign yet"
             raise UserError(f"campaign {name}: expected a campaign of the store {shown(store)}; found {known}.")
         return campaign

@@ -174,7 +174,7 @@ def show(
 ) -> None:
     """The campaign as it stands: its cells, and the last answer."""
     from campaigns.campaign import Campaign
-    from campaigns.card import text_cells
+    from campaigns.card import text_cards, text_cells
 
     if name is None:
         _list(store, as_json)
@@ -184,8 +184,9 @@ def show(
     if as_json:
         print_json({**_document(campaign), "figures": [str(path) for path in figures]})
         return
-    say(text_cells(campaign.state))
-    _print_cards(campaign)
+    state = campaign.state
+    say(text_cells(state))
+    say(f"{text_cards(state)}\n")
     for path in figures:
         say(f"Figure: {path}")
 

@@ -139,6 +139,12 @@ class Ledger:
         with self._reading() as connection:
             return tuple(connection.execute(first).scalars())
 
+    def has(self, campaign: str) -> bool:
+        """Whether there is a campaign of this name."""
+        first = sql.select(events_table.c.id).where(events_table.c.campaign == campaign, events_table.c.revision == 1)
+        with self._reading() as connection:
+            return connection.execute(first).first() is not None
+
     def head(self) -> int:
         """How many events there are in all: it grows with each."""
         with self._reading() as connection:
