@@ -194,8 +194,10 @@ class Campaign:
         Raises `TableError` where the row would not hold; nothing is stored then. `key` and `seen_revision`: see `correct`.
         """
         request = ["record", changes]
-        _, events = self._say(lambda state: recording(state, cell_id, changes), cell_id, request, key, seen_revision)
-        return cell_of(events, cell_id)
+        stored, events = self._say(
+            lambda state: recording(state, cell_id, changes), cell_id, request, key, seen_revision
+        )
+        return cell_of(events[: stored[-1].revision] if stored else events, cell_id)
 
     def correct(
         self,

@@ -188,7 +188,6 @@ def sent_twice(store: str) -> dict[str, Any]:
         )
     events = campaign.state.revision
     same = [first == second for first, second in zip(*answers, strict=True)]
-    same[1] = True  # of a cell the answer is how it is now
     return row(
         "five requests sent twice", f"{events - 1} events", events == 6 and all(same), time.perf_counter() - start
     )
