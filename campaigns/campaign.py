@@ -17,6 +17,7 @@ from campaigns.events import Draft, Event
 from campaigns.history import Line, lines_of
 from campaigns.informing import informing
 from campaigns.ledger import Ledger
+from campaigns.priors import find_prior
 from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
 from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, shown
 from optimizer.rig import check_rig
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 VERSIONED = ("stackpress", "torch", "numpy", "scipy")
-PRIORS = {"default": Prior.default, "zinc": Prior.zinc}
 
 
 class Campaign:
@@ -66,7 +66,7 @@ class Campaign:
         """Open a new campaign.
 
         `condition`: one or several; each gets a suggestion. `pressure_kpa`, `step_kpa`, `allowed_kpa`: what the press
-        can do. `objective`: the outcome to improve. `prior`: a `Prior`, its name ("default", "zinc") or the path of one.
+        can do. `objective`: the outcome to improve. `prior`: a `Prior`, its name (`Prior.names()`) or the path of one.
         `history`: whose cells inform the fit beside its own: those of the "programme" (the same condition as they are,
         other conditions by what they have in common), "none", or of the campaigns named. Raises `UserError` where the name is taken or anything is out of bounds.
         """
@@ -76,7 +76,7 @@ class Campaign:
             "objective": check_outcome(objective),
             "conditions": [item.model_dump() for item in _conditions(condition)],
             "rig": check_rig(pressure_kpa=pressure_kpa, step_kpa=step_kpa, allowed_kpa=allowed_kpa).model_dump(),
-            "prior": _prior(prior).to_document(),
+            "prior": find_prior(prior or "default").to_document(),
             "history": history if isinstance(history, str) else list(history),
             "citation": citation,
         }
@@ -382,16 +382,6 @@ def _conditions(condition: Any) -> list[Condition]:
     if not checked or len(set(checked)) != len(checked):
         raise UserError("condition: expected one or several different conditions.")
     return checked
-
-
-def _prior(prior: Prior | str | None) -> Prior:
-    if isinstance(prior, Prior):
-        return prior
-    if prior is None or prior in PRIORS:
-        return PRIORS[prior or "default"]()
-    if not Path(prior).exists():
-        raise UserError(f"prior: expected {', '.join(PRIORS)} or the path of a saved prior; found {prior!r}.")
-    return Prior.load(prior)
 
 
 def _versions() -> dict[str, str]:

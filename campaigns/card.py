@@ -75,6 +75,10 @@ def _lines(
         yield "Why", proposal.reason
     yield "Best so far", _best(advice, outcome)
     yield "Agreement", f"{_upper(advice.agreement)}."
+    if advice.modes:
+        yield "Modes", f"{_upper(advice.modes)}."
+    if advice.taught_by:
+        yield "Taught by", f"{_upper(advice.taught_by)}."
     yield "Would change", f"{_upper(advice.would_change)}."
     if advice.caution:
         yield "Caution", f"{_upper(advice.caution)}."
@@ -97,7 +101,7 @@ def _best(advice: Advice, outcome: Outcome) -> str:
     best = advice.best
     if best.verdict == "no effect":
         return f"No pressure stands out: it does not matter here with probability {100 * best.no_effect:.0f} %."
-    loss = "loss against it" if outcome.is_life else "faster degradation"
+    loss = "faster degradation" if outcome.is_loss else "loss against it"
     window = ""
     if best.window_kpa is not None:
         window = f"; window {_kpa(*best.window_kpa)} (under 5 % {loss})"

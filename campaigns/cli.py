@@ -17,6 +17,7 @@ import typer
 
 from campaigns.cells_cli import app as cells_app
 from campaigns.files_cli import app as files_app
+from campaigns.prior_cli import app as prior_app
 from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
 from campaigns.terminal import AsJson, Key, Name, Store, command, print_json, say
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(cells_app)
 app.add_typer(files_app)
+app.add_typer(prior_app, name="prior")
 
 
 @app.command()
@@ -74,7 +76,9 @@ def new(
     step_kpa: Annotated[float | None, typer.Option(help="The press is set in multiples of this.")] = None,
     allowed_kpa: Annotated[str | None, typer.Option(help='The only settings, as in "50,100,200".')] = None,
     retention_cycles: Annotated[int | None, typer.Option(help="Cycle at which a retention is stated.")] = None,
-    prior: Annotated[str, typer.Option(help="default, zinc, or the path of a saved prior.")] = "default",
+    prior: Annotated[
+        str, typer.Option(help="A name (stackpress prior list) or the path of a saved prior.")
+    ] = "default",
     programme: Annotated[str, typer.Option(help="Campaigns of a programme inform each other.")] = "default",
     history: Annotated[str, typer.Option(help="programme, none, or names of campaigns, comma between.")] = "programme",
     store: Store = DEFAULT_STORE,
@@ -82,6 +86,7 @@ def new(
 ) -> None:
     """Open a campaign: what is tuned, in which cell, within which pressures."""
     from campaigns.campaign import Campaign
+    from campaigns.prior_cli import read_prior
 
     condition = {
         "electrode_pair": pair,
@@ -97,7 +102,7 @@ def new(
         objective,
         step_kpa=step_kpa,
         allowed_kpa=_numbers("--allowed-kpa", allowed_kpa),
-        prior=prior,
+        prior=read_prior(prior),
         programme=programme,
         history=history if history in ("programme", "none") else history.split(","),
         store=store,

@@ -125,7 +125,7 @@ def _groups(cells: Sequence[Cell], at: Condition, outcome: Outcome) -> Groups:
 
 
 def _scaled(values: Any, outcome: Outcome) -> Any:
-    return np.multiply(values, 1 if outcome.is_life else 100)  # fractions are shown in percent
+    return np.multiply(values, 100 if outcome.is_loss else 1)  # fractions are shown in percent
 
 
 def _footer(figure: Figure, state: CampaignState, outcome: Outcome, cells: int, groups: Groups) -> float:
@@ -170,7 +170,7 @@ def _write_below(figure: Figure, words: str, top: float, **style: Any) -> float:
 
 
 def _set_axes(axes: Axes, state: CampaignState, advice: Advice, outcome: Outcome, groups: Groups) -> None:
-    curve, log = advice.curve, outcome.is_life
+    curve, log = advice.curve, not outcome.is_loss
     places = [*state.rig.pressure_kpa, *curve.pressure_kpa, *(x for points in groups.values() for x, _ in points)]
     values = [y for (kind, _), points in groups.items() if kind != "planned" for _, y in points]
     axes.set(xscale="log", xlim=(min(places) / 1.06, max(places) * 1.06), xlabel="stacking pressure (kPa)")

@@ -8,7 +8,7 @@ The curve is a mixture of S weighted Gaussian processes, and y changes both thei
 
     max_x E[f(x) | y] p(y) = max_x sum_s w_s N(y; m_s(c), V_s(c)) [ m_s(x) + k_s(x, c) (y - m_s(c)) / V_s(c) ]
 
-with V_s(c) = k_s(c, c) + scatter_s^2. The integral over y is a sum over evenly spaced nodes, exact to many digits for
+with V_s(c) = k_s(c, c) + scatter_s(c)^2. The integral over y is a sum over evenly spaced nodes, exact to many digits for
 smooth integrands. Shapes: S particles, G pressures of the final choice, C candidates, Q nodes.
 """
 
@@ -39,7 +39,7 @@ def knowledge_gradient(posterior: Posterior, choices: Tensor, candidates: Tensor
     weights = posterior.weights
     mean, centre = posterior.mean(choices, u), posterior.mean(candidates, u)
     cross = posterior.cov(candidates, u, choices, u)
-    variance = posterior.variance(candidates, u) + posterior.theta.scatter[:, None] ** 2
+    variance = posterior.variance(candidates, u) + posterior.scatter_variance(candidates, u)
 
     nodes = _nodes(weights, centre, variance.sqrt())
     gap = nodes[None] - centre[:, :, None]
@@ -83,8 +83,8 @@ def _imagined(
 ) -> list[Tensor]:
     """`count` readings of a cell at (x, u), spread evenly over their distribution above `bound`, in random order."""
     curve = posterior.draws(x, u, TRIES, generator)[:, 0]
-    scatter = (posterior.weights @ posterior.theta.scatter) * torch.randn(TRIES, generator=generator, dtype=curve.dtype)
-    readings = (curve + scatter).sort().values
+    scatter = (posterior.weights @ posterior.scatter_variance(x, u)).sqrt()
+    readings = (curve + scatter * torch.randn(TRIES, generator=generator, dtype=curve.dtype)).sort().values
     if bound is not None:
         above = readings[readings > bound]
         readings = above if len(above) else tensor([bound])

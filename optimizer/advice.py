@@ -75,8 +75,9 @@ class Curve(_Document):
 class Advice(_Document):
     """Everything said about one condition at one moment.
 
-    `cells_used`: cells that inform the curve; `agreement`: data and physics in words; `would_change`: which result of
-    the proposed cell would move the answer; `caution`: what may not be concluded; `candidates`: best gain first.
+    `cells_used`: cells that inform the curve; `agreement`: data and physics in words; `modes`: what the cells die of, by
+    pressure; `taught_by`: which other measurements inform the curve; `would_change`: which result of the proposed cell
+    would move the answer; `caution`: what may not be concluded; `candidates`: best gain first.
     """
 
     condition: Condition
@@ -87,6 +88,8 @@ class Advice(_Document):
     proposals: tuple[Proposal, ...]
     best: Best
     agreement: str
+    modes: str = ""
+    taught_by: str = ""
     would_change: str
     caution: str | None
     candidates: tuple[Candidate, ...]

@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from optimizer.rig import rounded
+from surrogates.cells import Condition
 from surrogates.outcomes import Outcome, Reading
+from surrogates.population import Curve
 from surrogates.surrogate import Agreement, Optimum
 
 SAME_PRESSURE = 0.05
 FEW_CELLS = 6
 WIDE_INTERVAL = 2.0
 MOVED = 0.1
+NAMED_TEACHERS = 2
 
 
 def kpa(value: float) -> str:
@@ -38,9 +41,9 @@ def is_tested(pressure_kpa: float, tested: Sequence[float]) -> bool:
 
 def benefit(outcome: Outcome, gain: float) -> str:
     """What a gain on the model scale means for the outcome."""
-    if outcome.is_life:
-        return f"raises the life finally reached by {percent(gain)}"
-    return f"slows the degradation finally reached by {percent(gain)}"
+    if outcome.is_loss:
+        return f"slows the degradation finally reached by {percent(gain)}"
+    return f"raises the {outcome.noun} finally reached by {percent(gain)}"
 
 
 def reason(
@@ -113,9 +116,31 @@ def would_change(
     return f"at {kpa(pressure_kpa)} kPa, {', and '.join(parts)}"
 
 
+def modes(pressure_kpa: Sequence[float], contact: Sequence[float]) -> str:
+    """What cells die of at each pressure; `contact`: the share of lost contact there."""
+    first, *rest = [f"at {kpa(p)} kPa {percent(share)}" for p, share in zip(pressure_kpa, contact, strict=True)]
+    return f"{first} of the degradation is lost contact, {', '.join(rest)}; the rest is what pressure causes"
+
+
+def taught_by(condition: Condition, curves: Sequence[Curve]) -> str:
+    """Which other measurements inform a condition's curve; empty where none does."""
+    own = [c for c in curves if _pair(c.condition) == _pair(condition) and c.origin == "table"]
+    others = dict.fromkeys(_pair(c.condition) for c in curves if c not in own)
+    parts = [f"the {', '.join(Outcome(c.outcome).noun for c in own)} of the same cells"] if own else []
+    if others:
+        names = [f"{pair} in {electrolyte}" for pair, electrolyte in list(others)[:NAMED_TEACHERS]]
+        more = f" and {len(others) - len(names)} more" if len(others) > len(names) else ""
+        parts.append(f"{', '.join(names)}{more}")
+    return "; ".join(parts)
+
+
+def _pair(condition: Condition) -> tuple[str, str]:
+    return condition.electrode_pair, condition.electrolyte
+
+
 def caution(informed_by: Sequence[Reading], best: Optimum, agreement: Agreement, outcome: Outcome) -> str | None:
     """What must not be concluded yet; None where the answer stands."""
-    what = "the life" if outcome.is_life else "the degradation rate"
+    what = "the degradation rate" if outcome.is_loss else f"the {outcome.noun}"
     count = len(informed_by)
     if not count:
         return "no cell has a result yet: this is the prior alone"

@@ -23,7 +23,7 @@ from surrogates.cells import Condition, check_condition
 from surrogates.errors import UserError
 from surrogates.gp import one_thread, tensor
 from surrogates.mechanisms import log_pressure
-from surrogates.surrogate import Optimum, Surrogate, log_current, pressure_grid
+from surrogates.surrogate import Agreement, Optimum, Surrogate, log_current, pressure_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ MOST_CELLS = 50
 GRID_POINTS = 61
 CURVE_POINTS = 81
 RANKED = 10
+MODES_PRESSURES, MODES_WEIGHT = 3, 0.5
 
 
 @dataclass
@@ -85,6 +86,8 @@ def advise(surrogate: Surrogate, condition: Condition, rig: Rig, n: int = 1, see
         proposals=tuple(proposals),
         best=Best(**{item.name: getattr(best, item.name) for item in fields(best) if item.name in Best.model_fields}),
         agreement=agreement.sentence if informed_by else "no cell has a result yet",
+        modes=_modes(surrogate, condition, agreement),
+        taught_by=reasons.taught_by(condition, surrogate.teachers(condition)),
         would_change=_would_change(surrogate, condition, rig, proposals[0], best),
         caution=reasons.caution(informed_by, best, agreement, outcome),
         candidates=candidates,
@@ -180,6 +183,15 @@ def _would_change(surrogate: Surrogate, condition: Condition, rig: Rig, proposal
             then = posterior.given(here, u, tensor([outcome.to_y(value)]))
             ends.append((value, grid[int((then.weights @ then.mean(x, u)).argmax())]))
     return reasons.would_change(outcome, proposal.pressure_kpa, best.pressure_kpa, ends[0], ends[1])
+
+
+def _modes(surrogate: Surrogate, condition: Condition, agreement: Agreement) -> str:
+    """What the cells die of at the lowest, middle and highest tested pressure, where the physics is believed."""
+    tested = sorted({item.cell.pressure_kpa for item in surrogate.readings(condition)})
+    if len(tested) < MODES_PRESSURES or agreement.prior_weight - agreement.no_effect < MODES_WEIGHT:
+        return ""
+    shown = [tested[0], tested[len(tested) // 2], tested[-1]]
+    return reasons.modes(shown, surrogate.contact_share(condition, shown).tolist())
 
 
 def _curve(surrogate: Surrogate, condition: Condition, rig: Rig) -> Curve:

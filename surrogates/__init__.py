@@ -11,20 +11,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from surrogates.cells import Cell, Condition
     from surrogates.errors import TableError, UserError
+    from surrogates.learning import learn
     from surrogates.prior import Prior
+    from surrogates.regressor import PressureRegressor
     from surrogates.surrogate import Optimum, Surrogate, fit
 
-__all__ = ["Cell", "Condition", "Optimum", "Prior", "Surrogate", "TableError", "UserError", "fit"]
+__all__ = [
+    "Cell",
+    "Condition",
+    "Optimum",
+    "PressureRegressor",
+    "Prior",
+    "Surrogate",
+    "TableError",
+    "UserError",
+    "fit",
+    "learn",
+]
 
 _HOMES = {
     "Cell": "cells",
     "Condition": "cells",
     "Optimum": "surrogate",
+    "PressureRegressor": "regressor",
     "Prior": "prior",
     "Surrogate": "surrogate",
     "TableError": "errors",
     "UserError": "errors",
     "fit": "surrogate",
+    "learn": "learning",
 }
 
 

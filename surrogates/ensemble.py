@@ -51,9 +51,9 @@ class EnsembleModel(Model):
         x, u = X[..., None, :, 0], X[..., None, :, 1]
         features = self._ensemble.basis.features(x, u)
         theta, sites = self._ensemble.theta, self._ensemble.sites
-        mean = theta.level[:, None] - theta.penalty(x, u) + (features @ sites.weight_mean[:, :, None])[..., 0]
+        penalty = theta.penalty(x, u)
+        mean = theta.level[:, None] - penalty + (features @ sites.weight_mean[:, :, None])[..., 0]
         cov = features @ sites.weight_cov @ features.transpose(-1, -2)
-        noise = theta.scatter**2 if observation_noise is True else torch.zeros_like(theta.scatter)
-        eye = torch.eye(X.shape[-2], dtype=X.dtype)
-        mixture = GaussianMixturePosterior(MultivariateNormal(mean, cov + (noise[:, None, None] + JITTER) * eye))
+        noise = theta.scatter_variance(penalty) if observation_noise is True else torch.zeros_like(mean)
+        mixture = GaussianMixturePosterior(MultivariateNormal(mean, cov + torch.diag_embed(noise + JITTER)))
         return posterior_transform(mixture) if posterior_transform is not None else mixture

@@ -5,12 +5,13 @@ Notation (all tensors float64)
 symbol   meaning                                                                  shape
 x, u     ln(P / 300 kPa); ln(current density / 1 unit)                            (n,)
 theta    `Parameters`: what the curve depends on non-linearly                     (S,) each
-h        `penalty`: how far the two-mode curve lies below its best                (S, n)
+h        `penalty`: how far the curve of the modes lies below its best            (S, n)
 Phi      `Basis.features`: 1, u, u^2 and M sines that carry the residual g        (n, F)
 Lambda   `Basis.variances`: prior variances of the weights w                      (S, F)
 
 The curve on the model scale is  f(x, u) = level - h(x - x* - s u) + Phi(x, u) w,  w ~ N(0, diag Lambda).
 Level and residual enter linearly, so given theta the posterior of w is Gaussian and the cost is linear in cells.
+A cell scatters around it with sd  scatter exp(-growth h / (1 + h / 2)),  the larger the longer-lived where growth > 0.
 
 The residual has the squared exponential kernel  v exp(-d^2 / (2 l^2)),  expanded in the Laplacian's eigenfunctions
 on [c - L, c + L] after Solin and Saerkkae, Stat. Comput. 30, 419 (2020), eqs. 20 and 56:
@@ -22,7 +23,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,8 +60,9 @@ class Parameters:
     """Non-linear parameters of S particles, each of shape (S,).
 
     `physics` is 1 where the two-mode curve holds and 0 where pressure acts through the residual alone (or, with
-    `residual_sd` 0, not at all); `scatter` is the sd of one cell around the curve; `level`, `level_sd` are mean and sd of y
-    at the best pressure.
+    `residual_sd` 0, not at all); `scatter` is the sd of one cell around the curve at its best, `scatter_growth` the change
+    of its logarithm for each unit of y; `level`, `level_sd` are mean and sd of y at the best pressure. `contact_only`:
+    nothing is lost to high pressure, and x* is where half is lost to bad contact.
     """
 
     x_best: Tensor
@@ -67,11 +70,13 @@ class Parameters:
     slope_short: Tensor
     shift: Tensor
     scatter: Tensor
+    scatter_growth: Tensor
     residual_sd: Tensor
     residual_length: Tensor
     physics: Tensor
     level: Tensor
     level_sd: Tensor
+    contact_only: bool = False
 
     def modes(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """ln of each mode's rate over the smallest summed rate: (falling with pressure, rising), each (S, n).
@@ -80,6 +85,8 @@ class Parameters:
         """
         a, b = self.slope_contact[:, None], self.slope_short[:, None]
         d = x - self.x_best[:, None] - self.shift[:, None] * u
+        if self.contact_only:
+            return -a * d, torch.zeros_like(d)
         total = torch.log(a + b)
         return torch.log(b) - total - a * d, torch.log(a) - total + b * d
 
@@ -93,11 +100,17 @@ class Parameters:
         falling, rising = self.modes(x, u)
         share = torch.sigmoid(falling - rising)
         a, b = self.slope_contact[:, None], self.slope_short[:, None]
-        return self.physics[:, None] * (b * (1 - share) - a * share)
+        rising = torch.zeros_like(b) if self.contact_only else b
+        return self.physics[:, None] * (rising * (1 - share) - a * share)
+
+    def scatter_variance(self, penalty: Tensor) -> Tensor:
+        """Variance of one cell around the curve where it lies `penalty` (S, n) below its best: (S, n)."""
+        return (self.scatter[:, None] * torch.exp(-self.scatter_growth[:, None] * penalty / (1 + penalty / 2))) ** 2
 
     def select(self, index: Tensor) -> Parameters:
         """The particles at `index`."""
-        return Parameters(**{name: value[index] for name, value in vars(self).items()})
+        parts: dict[str, Any] = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **parts)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 ITERATIONS = 30
-TOLERANCE = 1e-6
+TOLERANCE = 1e-9
 
 
 def mixture_mean_sd(weights: Tensor, mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,17 @@
-"""What other electrode pairs and electrolytes teach about one condition, before its own first cell.
+"""What other electrode pairs, electrolytes and outcomes teach about one response curve, before its own first cell.
 
 Notation
 --------
-z        a condition's parameters as standard normals under the prior document; SHARED names the columns that are shared
-c, t     a condition that has cells; the condition asked for
+z        a curve's parameters as standard normals under the prior document; SHARED names the columns that are shared
+c, t     a curve that has cells (a `Source`); the curve asked for
 Lambda, eta   what the cells of c say about z as a Gaussian factor exp(-z' Lambda z / 2 + eta' z): its `Evidence`
 r        share of the prior's variance that alike conditions have in common; each of SHARES is weighted by evidence
+l        loading: how much of an outcome's parameters is common to all outcomes of a condition
 
-The parameters of conditions are draws from a population: over conditions z is Gaussian with covariance
-r * likeness(c, t) off the diagonal (times the identity over parameters). Conditioning it on the evidence of every c gives a
-Gaussian for t: a new prior in which like conditions weigh more. A component with the document's own prior remains, so a
-condition that behaves otherwise is let go by its own cells.
+The parameters of curves are draws from a population: over curves z is Gaussian, with correlation (r * likeness) between
+conditions, times l_c l_t between different outcomes. Conditioning it on the evidence of every c gives a Gaussian for t: a
+new prior in which like curves weigh more. The document's own prior remains beside it as a hypothesis of its own, with
+probability ALONE, so a condition that behaves otherwise is let go by its own cells.
 """
 
 from __future__ import annotations
@@ -26,25 +27,66 @@ from torch import Tensor
 
 from surrogates.cells import Condition
 from surrogates.gp import tensor
+from surrogates.outcomes import OutcomeName, ReadoutName
 
-SHARED = (0, 1, 2, 4)
-"""Columns of z that a population shares: best pressure, both slopes, scatter."""
+SHARED = (0, 1, 2, 3, 4)
+"""Columns of z that a population shares: best pressure, both slopes, shift with current density, scatter."""
 SHARES = (0.3, 0.6, 0.85, 0.97)
-ALONE = 0.25
-"""Prior probability that a condition has nothing in common with the others."""
+ALONE, ALONE_OF_SAME_CELLS = 0.25, 0.1
+"""Prior probability that a curve has nothing in common with the others; smaller where other outcomes of its own cells are
+among them."""
+MOST_SOURCES = 32
 SAME_LAB, ELECTRODES, ELECTROLYTE, ONE_ELECTRODE = 0.1, 0.6, 0.3, 0.8
+OUTCOME_LOADING, LEVEL_LOADING, SCATTER_LOADING = 0.9, 0.55, 0.55
+SAME_CELLS = 0.75
+"""How far two outcomes of the same cells count as two: what is odd about a cell shows in both."""
 SALT = re.compile(r"\s*([\d.]+)\s*(m|mol/l|mol/kg|mol\s*l-1|mol\s*kg-1)\s+(.+?)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the cells of one condition say about its parameters: precision (4, 4) and pull (4,) over z[SHARED], and
+    """What the cells of one curve say about its parameters: precision (d, d) and pull (d,) over z[SHARED], and
     precision and pull of the level, on the model scale in units of the prior's sd."""
 
     precision: Tensor
     pull: Tensor
     level_precision: float
     level_pull: float
+
+    def times(self, trust: float) -> Evidence:
+        """The evidence counted `trust` times (0 to 1)."""
+        return Evidence(
+            trust * self.precision, trust * self.pull, trust * self.level_precision, trust * self.level_pull
+        )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Whose curve: an outcome of a condition. `loading` is l; `origin` tells the table at hand from earlier campaigns."""
+
+    condition: Condition
+    outcome: OutcomeName | ReadoutName
+    loading: float = OUTCOME_LOADING
+    is_readout: bool = False
+    origin: str = "table"
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        """Curves of one group are of the same cells."""
+        return (
+            self.origin,
+            self.condition.electrode_pair,
+            self.condition.electrolyte,
+            self.condition.current_density_unit,
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A curve that has cells, and what they say."""
+
+    curve: Curve
+    evidence: Evidence
 
 
 @dataclass(frozen=True)
@@ -67,6 +109,12 @@ class Population:
         return cls(
             tensor([1.0]), tensor([[0.0] * size]), torch.eye(size).double()[None], tensor([level]), tensor([level_sd])
         )
+
+    def joined(self, other: Population, weight: float) -> Population:
+        """A mixture of both populations, `other` with `weight`."""
+        parts = {name: torch.cat([value, vars(other)[name]]) for name, value in vars(self).items()}
+        parts["weights"] = torch.cat([(1 - weight) * self.weights, weight * other.weights])
+        return Population(**parts)
 
     def place(self, uniform: Tensor) -> Tensor:
         """Draws of z (S, D) from uniforms (S, D + 1), whose last column chooses the component."""
@@ -109,14 +157,34 @@ def likeness(one: Condition, other: Condition) -> float:
 
 
 def electrolyte_likeness(one: str, other: str) -> float:
-    """1 for the same electrolyte; between 1 and 0.5 for two molarities of one salt ("2 M ZnSO4", "3 M ZnSO4"); else 0."""
+    """1 for the same electrolyte; between 1 and 0.5 for two molarities of one salt ("2 M ZnSO4", "3 M ZnSO4"), less by the
+    share of additives ("2 M ZnSO4 + 0.1 M MnSO4") that only one has; 0 for different salts or unreadable names."""
     if one.split() == other.split():
         return 1.0
+    (left, *left_added), (right, *right_added) = _parts(one), _parts(other)
+    return _salt_likeness(left, right) * (1 - 0.5 * _unshared(left_added, right_added))
+
+
+def _parts(electrolyte: str) -> list[str]:
+    """Main salt, then additives."""
+    return [" ".join(part.split()) for part in re.split(r"\s*(?:\+|,|;|\bwith\b)\s*", electrolyte)]
+
+
+def _salt_likeness(one: str, other: str) -> float:
+    if one == other:
+        return 1.0
     left, right = SALT.fullmatch(one), SALT.fullmatch(other)
-    if left is None or right is None or left[3].split() != right[3].split() or left[2].lower() != right[2].lower():
+    if left is None or right is None or left[3].lower() != right[3].lower() or left[2].lower() != right[2].lower():
         return 0.0
-    ratio = abs(math.log(float(left[1]) / float(right[1])))
-    return 0.5 + 0.5 * math.exp(-ratio)
+    return 0.5 + 0.5 * math.exp(-abs(math.log(float(left[1]) / float(right[1]))))
+
+
+def _unshared(one: Sequence[str], other: Sequence[str]) -> float:
+    """Share of the additives, by substance, that only one of two electrolytes has."""
+    left, right = (
+        {(SALT.fullmatch(name) or ["", "", "", name])[3].lower() for name in names} for names in (one, other)
+    )
+    return len(left ^ right) / max(len(left | right), 1)
 
 
 def evidence_of(z: Tensor, weights: Tensor, trust: float, levels: tuple[Tensor, Tensor]) -> Evidence:
@@ -138,58 +206,92 @@ def evidence_of(z: Tensor, weights: Tensor, trust: float, levels: tuple[Tensor, 
     level_mean = float(weights @ level)
     level_variance = float(weights @ (spread**2 + (level - level_mean) ** 2)) + 1e-4
     gained = max(1 / level_variance - 1, 0.0)
-    return Evidence(trust * precision, trust * pull, trust * gained, trust * level_mean / level_variance * (gained > 0))
+    return Evidence(precision, pull, gained, level_mean / level_variance * (gained > 0)).times(trust)
 
 
-def informed(
-    target: Condition, sources: Sequence[tuple[Condition, Evidence]], level: float, level_sd: float
-) -> Population:
-    """The prior of `target` given the evidence of other conditions; the document's own where there are none."""
-    alone = Population.of_document(level, level_sd)
+def nearest(target: Curve, curves: Sequence[Curve]) -> list[Curve]:
+    """The MOST_SOURCES curves that have most in common with `target`: asking only them keeps the cost bounded."""
+
+    def alike(other: Curve) -> float:
+        outcomes = 1.0 if target.outcome == other.outcome else target.loading * other.loading
+        return likeness(target.condition, other.condition) * outcomes
+
+    return sorted((curve for curve in curves if curve != target), key=alike, reverse=True)[:MOST_SOURCES]
+
+
+def alone_share(target: Curve, teachers: Sequence[Curve]) -> float:
+    """Prior probability that `teachers` teach nothing about `target`."""
+    return ALONE_OF_SAME_CELLS if any(curve.group == target.group for curve in teachers) else ALONE
+
+
+def informed(target: Curve, sources: Sequence[Source], level: float, level_sd: float) -> Population | None:
+    """The prior of `target` given the evidence of other curves; None where there are none."""
     if not sources:
-        return alone
-    conditions = [target, *(condition for condition, _ in sources)]
-    alike = tensor(
-        [[1.0 if i == j else likeness(a, b) for j, b in enumerate(conditions)] for i, a in enumerate(conditions)]
-    )
-    found = [e for _, e in sources]
-    shapes = [
-        _conditioned(_shared(alike, share), [e.precision for e in found], [e.pull for e in found]) for share in SHARES
-    ]
-    ones = [tensor([[e.level_precision]]) for e in found], [tensor([e.level_pull]) for e in found]
-    heights = [_conditioned(_shared(alike, share), *ones) for share in SHARES]
-    weights = torch.softmax(tensor([log for _, _, log in shapes]), 0)
-    height_weights = torch.softmax(tensor([log for _, _, log in heights]), 0)
-    means = torch.stack([mean[0] for mean, _, _ in heights])
-    variances = torch.stack([cov[0, 0] for _, cov, _ in heights])
-    centre = height_weights @ means
-    spread = (height_weights @ (variances + (means - centre) ** 2)).sqrt()
-    count = len(SHARES)
+        return None
+    found = [source.evidence.times(SAME_CELLS if source.curve.group == target.group else 1.0) for source in sources]
+    curves = [target, *(source.curve for source in sources)]
+    conditions, outcomes = _condition_likeness(curves), _common_factor([curve.loading for curve in curves], curves)
+    scatters = _common_factor([0.0 if curve.is_readout else SCATTER_LOADING for curve in curves], curves)
+    levels = _common_factor([0.0 if curve.is_readout else LEVEL_LOADING for curve in curves], curves)
+    shapes, heights = [], []
+    for share in SHARES:
+        common = _shared(conditions, share, curves)
+        columns = [common * (scatters if column == SHARED[-1] else outcomes) for column in SHARED]
+        shapes.append(_conditioned(columns, [e.precision for e in found], [e.pull for e in found]))
+        ones = [tensor([[e.level_precision]]) for e in found], [tensor([e.level_pull]) for e in found]
+        heights.append(_conditioned([common * levels], *ones))
+    centre, spread = _moments(heights)
     return Population(
-        torch.cat([(1 - ALONE) * weights, tensor([ALONE])]),
-        torch.cat([torch.stack([mean for mean, _, _ in shapes]), alone.mean]),
-        torch.cat([torch.stack([cov for _, cov, _ in shapes]), alone.cov]),
-        torch.cat([(level + level_sd * centre).expand(count), alone.level]),
-        torch.cat([(level_sd * spread).expand(count), alone.level_sd]),
+        torch.softmax(tensor([log for _, _, log in shapes]), 0),
+        torch.stack([mean for mean, _, _ in shapes]),
+        torch.stack([cov for _, cov, _ in shapes]),
+        (level + level_sd * centre).expand(len(SHARES)),
+        (level_sd * spread).expand(len(SHARES)),
     )
 
 
-def _shared(alike: Tensor, share: float) -> Tensor:
+def _condition_likeness(curves: Sequence[Curve]) -> Tensor:
+    return tensor([[likeness(a.condition, b.condition) for b in curves] for a in curves])
+
+
+def _common_factor(loadings: Sequence[float], curves: Sequence[Curve]) -> Tensor:
+    """Correlation of curves of one condition: 1 within an outcome, the product of two loadings between outcomes."""
+    return tensor(
+        [
+            [1.0 if a.outcome == b.outcome else left * right for b, right in zip(curves, loadings, strict=True)]
+            for a, left in zip(curves, loadings, strict=True)
+        ]
+    )
+
+
+def _shared(alike: Tensor, share: float, curves: Sequence[Curve]) -> Tensor:
     """Correlation of the conditions' parameters when alike ones have `share` of their variance in common."""
-    return share * alike + torch.diag(1 - share * alike.diagonal())
+    same = tensor([[float(a.group == b.group) for b in curves] for a in curves])
+    return share * alike + (1 - share) * same
+
+
+def _moments(parts: Sequence[tuple[Tensor, Tensor, float]]) -> tuple[Tensor, Tensor]:
+    """Mean and sd of one-dimensional Gaussians weighted by their log evidence."""
+    weights = torch.softmax(tensor([log for _, _, log in parts]), 0)
+    means = torch.stack([mean[0] for mean, _, _ in parts])
+    variances = torch.stack([cov[0, 0] for _, cov, _ in parts])
+    centre = weights @ means
+    return centre, (weights @ (variances + (means - centre) ** 2)).sqrt()
 
 
 def _conditioned(
-    correlation: Tensor, precisions: Sequence[Tensor], pulls: Sequence[Tensor]
+    correlations: Sequence[Tensor], precisions: Sequence[Tensor], pulls: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, float]:
-    """Mean and covariance of the first condition's parameters given the factors of the others, and ln of the evidence.
+    """Mean and covariance of the first curve's parameters given the factors of the others, and ln of the evidence.
 
+    `correlations`: between curves (m, m), one a parameter; parameters are independent of each other before.
     With K the prior covariance of all sources, B = I + K Lambda and ln evidence = eta' B^-1 K eta / 2 - ln|B| / 2.
     """
-    size = len(pulls[0])
+    size, count = len(pulls[0]), len(pulls)
     eye = torch.eye(size).double()
-    prior = torch.kron(correlation[1:, 1:].contiguous(), eye)
-    cross = torch.kron(correlation[:1, 1:].contiguous(), eye)
+    joint = torch.diag_embed(torch.stack(list(correlations), dim=-1)).transpose(1, 2)
+    prior = joint[1:, :, 1:].reshape(count * size, count * size)
+    cross = joint[0, :, 1:].reshape(size, count * size)
     precision, pull = torch.block_diag(*precisions), torch.cat(list(pulls))
     inflated = torch.eye(len(prior)).double() + prior @ precision
     solved = torch.linalg.solve(inflated, torch.cat([(prior @ pull)[:, None], prior], dim=1))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 ODD_SHIFT = -1.5
 ODD_SD = 0.8
-SWEEPS = 6
+SWEEPS = 3
 DAMPING = 0.8
 
 
@@ -32,11 +32,13 @@ class Sites:
     """What expectation propagation leaves behind for S particles.
 
     weight_mean (S, F), weight_cov (S, F, F): posterior of w; log_evidence (S,).
+    log_left_out (S, n): ln of the density of each cell as all other cells foresee it (censored: of its survival).
     """
 
     weight_mean: Tensor
     weight_cov: Tensor
     log_evidence: Tensor
+    log_left_out: Tensor
 
 
 def scatter_components(odd: float, scatter_variance: Tensor) -> tuple[tuple[float, float, Tensor], ...]:
@@ -56,15 +58,17 @@ def expectation_propagation(
     outer = (features[:, :, None] * features[:, None, :]).reshape(cells, size * size)
     root = variances.sqrt()
     scale = root[:, :, None] * root[:, None, :]
-    identity = torch.eye(size, dtype=y.dtype)
+    identity = torch.eye(size, dtype=y.dtype).expand(particles, size, size)
 
     tau = torch.where(censored, 0.0, 1 / scatter)
     nu = tau * y
     for sweep in range(sweeps + 1):
         precision = identity + (tau @ outer).reshape(particles, size, size) * scale
         chol = cast(Tensor, torch.linalg.cholesky(precision))
-        cov = torch.cholesky_inverse(chol) * scale
-        mean = (cov @ (nu @ features)[:, :, None])[:, :, 0]
+        inverse = torch.linalg.solve_triangular(chol, identity, upper=False) * root[:, None, :]
+        cov = inverse.mT @ inverse
+        pull = nu @ features
+        mean = (cov * pull[:, None, :]).sum(2)
         variance = (cov.reshape(particles, -1) @ outer.T).clamp_min(1e-12)
         centre = mean @ features.T
         cavity_variance = variance / (1 - tau * variance).clamp_min(1e-6)
@@ -78,10 +82,10 @@ def expectation_propagation(
         damping = DAMPING if sweep else 1.0
         tau, nu = tau + damping * (new_tau - tau), nu + damping * (new_nu - nu)
 
-    log_evidence = 0.5 * (mean * (nu @ features)).sum(1) - chol.diagonal(dim1=-2, dim2=-1).log().sum(1)
+    log_evidence = 0.5 * (mean * pull).sum(1) - chol.diagonal(dim1=-2, dim2=-1).log().sum(1)
     cavity = cavity_mean**2 / cavity_variance + cavity_variance.log()
     log_evidence = log_evidence + (log_z + 0.5 * (cavity - centre**2 / variance - variance.log())).sum(1)
-    return Sites(mean, cov, log_evidence)
+    return Sites(mean, cov, log_evidence, log_z)
 
 
 def _tilted(

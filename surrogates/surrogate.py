@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,9 +22,22 @@ from surrogates.errors import UserError
 from surrogates.gp import one_thread, tensor
 from surrogates.inference import Data, Posterior, infer
 from surrogates.mechanisms import log_pressure
-from surrogates.mixture import mixture_quantile
-from surrogates.outcomes import Outcome, Reading, check_outcome, outcome_of, readings
-from surrogates.population import Evidence, Population, informed
+from surrogates.memory import Lesson, evidence_in, remembered
+from surrogates.mixture import mixture_mean_sd, mixture_quantile
+from surrogates.outcomes import (
+    OUTCOMES,
+    READOUTS,
+    Outcome,
+    OutcomeName,
+    Reading,
+    ReadoutName,
+    check_outcome,
+    check_witnesses,
+    outcome_of,
+    readings,
+    witnesses,
+)
+from surrogates.population import OUTCOME_LOADING, Curve, Evidence, Population, Source, alone_share, informed, nearest
 from surrogates.prior import Prior
 from surrogates.propagation import scatter_components
 
@@ -33,6 +46,7 @@ if TYPE_CHECKING:
 
     from surrogates.ensemble import EnsembleModel
 
+T = TypeVar("T")
 LOWER, UPPER = 0.05, 0.95
 GRID = 121
 DRAWS = 2000
@@ -41,6 +55,7 @@ SMALL_EFFECT = math.log(1.1)
 NO_EFFECT_CLAIM = 0.6
 EDGE_CLAIM = 0.5
 EDGE_CELLS = 3
+FORETOLD_CELLS = 3
 STOP_LOSS = 0.01
 
 
@@ -80,12 +95,15 @@ class Agreement:
     prior_weight    posterior weight of the prior's physics (two modes, or no effect) against the free curve
     times_better    how many times better two modes explain the cells than the free curve (Bayes factor)
     no_effect       posterior weight of the hypothesis that pressure does nothing
+    foretold_better how many times more probable a left-out cell is by the two modes than by the free curve (geometric
+                    mean over all cells left out in turn); None under three cells
     scatter         expected sd of ln(rate) from cell to cell
     """
 
     prior_weight: float
     times_better: float
     no_effect: float
+    foretold_better: float | None
     scatter: float
 
     @property
@@ -95,26 +113,39 @@ class Agreement:
         if self.no_effect > 0.5:
             return "a constant explains these cells best: pressure shows no effect"
         if factor >= 1.25:
-            return f"the two-mode curve explains these cells {_times(factor)} better than a free curve"
-        if factor <= 0.8:
-            return f"a free curve explains these cells {_times(1 / factor)} better than the two-mode curve"
-        return "these cells cannot tell the two-mode curve from a free curve"
+            found = f"the two-mode curve explains these cells {_times(factor)} better than a free curve"
+        elif factor <= 0.8:
+            found = f"a free curve explains these cells {_times(1 / factor)} better than the two-mode curve"
+        else:
+            found = "these cells cannot tell the two-mode curve from a free curve"
+        if self.foretold_better is None:
+            return found
+        gain = self.foretold_better
+        how = f"{_times(gain)} better with" if gain >= 1 else f"{_times(1 / gain)} better without"
+        return f"{found}; left out in turn, a cell is foretold {how} the physics"
 
 
 @dataclass(frozen=True, repr=False)
 class Surrogate:
-    """The posterior of one outcome for every condition in `cells`; made by `fit`, never changed."""
+    """The posterior of an outcome for every condition in `cells`; made by `fit`, never changed.
+
+    Other outcomes and early readouts of the same cells inform it too; `of` turns to one of them.
+    """
 
     cells: tuple[Cell, ...]
-    outcome: str
+    outcome: OutcomeName
     prior: Prior
     seed: int
-    _posteriors: dict[Any, Posterior] = field(default_factory=dict, repr=False, compare=False)
-    _populations: dict[Any, Population] = field(default_factory=dict, repr=False, compare=False)
+    informed_by: tuple[OutcomeName | ReadoutName, ...] = (*OUTCOMES, *READOUTS)
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def of(self, outcome: str) -> Surrogate:
+        """The same fit seen for another outcome; nothing is inferred twice."""
+        return replace(self, outcome=_known(outcome, self.prior))
 
     def cells_of(self, condition: Condition) -> tuple[Cell, ...]:
         """The cells of the condition's electrode pair and electrolyte, whatever their current density."""
-        return tuple(cell for cell in self.cells if _group(cell) == _group(condition))
+        return self._groups().get(_group(condition), ())
 
     def outcome_of(self, condition: Condition) -> Outcome:
         """The outcome as stated for this condition (retention at its number of cycles)."""
@@ -126,41 +157,112 @@ class Surrogate:
 
     def posterior(self, condition: Condition) -> Posterior:
         """The posterior of the condition's curve as weighted Gaussian processes; computed once."""
-        return self._cached("posterior", condition, self.readings(condition), self.population(condition))
+        return self._inferred("posterior", condition, self.readings(condition))
 
     def prior_curve(self, condition: Condition) -> Posterior:
-        """What was believed before the condition's own cells, in the same form: the prior, and what the cells of other
-        conditions teach."""
-        return self._cached("prior", condition, (), self.population(condition))
+        """What was believed before the condition's own readings of this outcome, in the same form: the prior, and what
+        other conditions and other outcomes teach."""
+        return self._inferred("prior", condition, ())
 
-    def population(self, condition: Condition) -> Population:
-        """The prior of the condition's parameters, given the cells of every other condition in the table."""
-        key = _group(condition)
-        if key not in self._populations:
-            others = {_group(cell): cell.condition for cell in self.cells if _group(cell) != key}
-            with one_thread():
-                sources = [(other, self._evidence(other)) for other in others.values() if self.readings(other)]
-                self._populations[key] = informed(condition, sources, *self._level(condition))
-        return self._populations[key]
+    def taught(self, condition: Condition) -> Population | None:
+        """The prior of the curve's parameters given all other curves: other conditions, other outcomes of the same
+        cells, and what the prior document remembers of finished campaigns. None where there are none."""
+        target = self._curve(condition, self.outcome)
 
-    def _evidence(self, condition: Condition) -> Evidence:
-        """What the cells of one condition say by themselves."""
-        own = Population.of_document(*self._level(condition))
-        return self._cached("alone", condition, self.readings(condition), own).evidence(own)
+        def find() -> Population | None:
+            memory = remembered(self.prior)
+            sources = [
+                Source(curve, evidence_in(self.prior, memory[curve]) if curve in memory else self._evidence(curve))
+                for curve in self.teachers(condition)
+            ]
+            return informed(target, sources, *self._level(condition, self.outcome))
 
-    def _level(self, condition: Condition) -> tuple[float, float]:
+        return self._keep(("taught", target), find)
+
+    def teachers(self, condition: Condition) -> tuple[Curve, ...]:
+        """The other curves that inform the condition's, the most alike first."""
+        target = self._curve(condition, self.outcome)
+        return tuple(nearest(target, [*self._curves(), *remembered(self.prior)]))
+
+    def _inferred(self, what: str, condition: Condition, informed_by: Sequence[Reading]) -> Posterior:
+        def find() -> Posterior:
+            return infer(
+                _data(informed_by),
+                self.prior.of_outcome(self.outcome),
+                Population.of_document(*self._level(condition, self.outcome)),
+                self.seed,
+                taught=self.taught(condition),
+                alone=alone_share(self._curve(condition, self.outcome), self.teachers(condition)),
+                contact_only=self.prior.is_contact(self.outcome),
+            )
+
+        return self._keep((what, self._curve(condition, self.outcome)), find)
+
+    def _curves(self) -> dict[Curve, tuple[Reading, ...]]:
+        """The readings behind every curve in the table that may inform another."""
+
+        def find() -> dict[Curve, tuple[Reading, ...]]:
+            found = {}
+            for cells in self._groups().values():
+                for name in self.informed_by:
+                    informed_by = witnesses(cells, outcome_of(name, cells))
+                    if informed_by:
+                        found[self._curve(cells[0].condition, name)] = informed_by
+            return found
+
+        return self._keep("curves", find)
+
+    def _evidence(self, curve: Curve) -> Evidence:
+        """What the readings of one curve say by themselves."""
+        own = Population.of_document(*self._level(curve.condition, curve.outcome))
+        return self._keep(("evidence", curve), lambda: self._alone(curve).evidence(own))
+
+    def _alone(self, curve: Curve) -> Posterior:
+        """The posterior of one curve by its own readings and the prior document, quickly."""
+        own = Population.of_document(*self._level(curve.condition, curve.outcome))
+        prior, contact = self.prior.of_outcome(curve.outcome), self.prior.is_contact(curve.outcome)
+        with one_thread():
+            return infer(_data(self._curves()[curve]), prior, own, self.seed, contact_only=contact, careful=False)
+
+    def lessons(self) -> list[Lesson]:
+        """What each curve in the table teaches by itself about the population that it was drawn from."""
+        found = []
+        for curve, informed_by in self._curves().items():
+            posterior = self._alone(curve)
+            own = Population.of_document(*self._level(curve.condition, curve.outcome))
+            none, free = (posterior.hypothesis_weight(name) for name in ("no effect", "free"))
+            found.append(Lesson(curve, len(informed_by), posterior.evidence(own), none, free))
+        return found
+
+    def _curve(self, condition: Condition, name: OutcomeName | ReadoutName) -> Curve:
+        readout = self.prior.readouts.get(name)
+        bare = condition.model_copy(update={"current_density": 1.0, "retention_cycles": None})
+        loading = OUTCOME_LOADING if readout is None else readout.carries_over
+        return Curve(bare, name, loading, name in READOUTS)
+
+    def _level(self, condition: Condition, name: OutcomeName | ReadoutName) -> tuple[float, float]:
         """Mean and sd of y at the best pressure by the prior document."""
-        level = self.prior.levels[self.outcome]
-        return self.outcome_of(condition).to_y(level.median, level.retention_cycles), level.sd_y
+        level = self.prior.levels[name]
+        outcome = outcome_of(name, self.cells_of(condition), condition.retention_cycles)
+        return outcome.to_y(level.median, level.retention_cycles), level.sd_y
 
-    def _cached(
-        self, what: str, condition: Condition, informed_by: Sequence[Reading], population: Population
-    ) -> Posterior:
-        key = (what, _group(condition))
-        if key not in self._posteriors:
+    def _groups(self) -> dict[Any, tuple[Cell, ...]]:
+        """The cells of each condition, whatever their current density."""
+
+        def find() -> dict[Any, tuple[Cell, ...]]:
+            groups: dict[Any, list[Cell]] = {}
+            for cell in self.cells:
+                groups.setdefault(_group(cell), []).append(cell)
+            return {key: tuple(cells) for key, cells in groups.items()}
+
+        return self._keep("groups", find)
+
+    def _keep(self, key: Any, find: Callable[[], T]) -> T:
+        """What `find` gives, found once."""
+        if key not in self._kept:
             with one_thread():
-                self._posteriors[key] = infer(_data(informed_by), self.prior, population, self.seed)
-        return self._posteriors[key]
+                self._kept[key] = find()
+        return cast(T, self._kept[key])
 
     def predict(self, condition: Condition | Mapping[str, Any], pressure_kpa: Any) -> pd.DataFrame:
         """The outcome at each pressure, in its unit, one row a pressure.
@@ -182,7 +284,7 @@ class Surrogate:
         with one_thread():
             mean, variance = posterior.mean(x, u), posterior.variance(x, u)
             band = [mixture_quantile(posterior.weights, mean, variance.sqrt(), q) for q in (0.5, LOWER, UPPER)]
-            cell = _new_cell(posterior, mean, variance)
+            cell = _new_cell(posterior, x, u)
             ends = [mixture_quantile(*cell, q) for q in (LOWER, UPPER)]
         names = ("median", "lower", "upper", "cell_lower", "cell_upper")
         values = [outcome.from_y(y.numpy()) for y in (*band, *ends)]
@@ -196,12 +298,22 @@ class Surrogate:
         x, u = tensor(log_pressure([pressure_kpa])), tensor(log_current(condition))
         posterior = self.posterior(condition)
         with one_thread():
-            weights, mean, sd = (
-                part.flatten() for part in _new_cell(posterior, posterior.mean(x, u), posterior.variance(x, u))
-            )
+            weights, mean, sd = (part.flatten() for part in _new_cell(posterior, x, u))
             d = (y - mean) / sd
             log = torch.special.log_ndtr(-d) if censored else -0.5 * d * d - torch.log(sd * math.sqrt(2 * math.pi))
             return float(torch.logsumexp(weights.log() + log, 0)), float(weights @ mean)
+
+    def cell_cdf(self, condition: Condition, pressure_kpa: float, y: float) -> float:
+        """Predicted probability that one new cell lies below y."""
+        return 1 - math.exp(self.log_density(condition, pressure_kpa, y, censored=True)[0])
+
+    def new_cell(self, condition: Condition, pressure_kpa: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of y (surrogates.outcomes) of one new cell at each pressure: (n,), (n,)."""
+        x, u = tensor(log_pressure(check_pressures(pressure_kpa))), tensor(log_current(condition))
+        posterior = self.posterior(condition)
+        with one_thread():
+            mean, sd = mixture_mean_sd(*_new_cell(posterior, x, u))
+        return mean.numpy(), sd.numpy()
 
     def modes(self, condition: Condition, pressure_kpa: Any) -> dict[str, np.ndarray]:
         """The outcome if one degradation mode acted alone, in its unit: `contact` (falls with pressure) and `short`
@@ -214,6 +326,16 @@ class Surrogate:
             curves = [weights @ (smooth - mode) / weights.sum() for mode in posterior.theta.modes(x, u)]
         outcome = self.outcome_of(condition)
         return {name: outcome.from_y(y.numpy()) for name, y in zip(("contact", "short"), curves, strict=True)}
+
+    def contact_share(self, condition: Condition, pressure_kpa: Any) -> np.ndarray:
+        """Share of the degradation rate that the mode of lost contact holds at each pressure, expected over the
+        particles with physics: (n,)."""
+        x, u = tensor(log_pressure(check_pressures(pressure_kpa))), tensor(log_current(condition))
+        posterior = self.posterior(condition)
+        with one_thread():
+            falling, rising = posterior.theta.modes(x, u)
+            weights = posterior.weights * posterior.theta.physics
+            return np.asarray((weights / weights.sum() @ torch.sigmoid(falling - rising)).numpy())
 
     def optimum(
         self,
@@ -270,10 +392,13 @@ class Surrogate:
         none, free = posterior.hypothesis_weight("no effect"), posterior.hypothesis_weight("free")
         rival = self.prior.no_physics.probability
         before = (1 - self.prior.no_effect.probability - rival) / rival
+        left_out = [posterior.log_left_out(name) for name in ("physics", "free")]
+        counted = len(self.readings(condition)) >= FORETOLD_CELLS
         return Agreement(
             prior_weight=1 - free,
             times_better=max(posterior.hypothesis_weight("physics"), 1e-6) / max(free, 1e-6) / before,
             no_effect=none,
+            foretold_better=math.exp(float((left_out[0] - left_out[1]).mean())) if counted else None,
             scatter=float(posterior.weights @ posterior.theta.scatter),
         )
 
@@ -303,20 +428,34 @@ class Surrogate:
 
 def fit(
     cells: pd.DataFrame | Iterable[Mapping[str, Any] | Cell],
-    outcome: str = "cycle_life_h",
+    outcome: str | Sequence[str] = "cycle_life_h",
     prior: Prior | None = None,
     seed: int = 0,
+    *,
+    informed_by: Sequence[str] | None = None,
 ) -> Surrogate:
     """The surrogate of `outcome` for the table `cells`, which may be empty.
 
+    All outcomes and early readouts in the table inform each other, any of them missing in any row; `informed_by` names
+    those that may (default: all). Of several outcomes the first is the one in view, `Surrogate.of` turns to another.
     `prior` defaults to `Prior.default()`. The same cells, prior and seed give the same numbers.
     Raises `TableError` where the table cannot be taken and `UserError` for an unknown outcome.
     """
     prior = prior or Prior.default()
-    name = check_outcome(outcome)
-    if name not in prior.levels:
+    names = [outcome] if isinstance(outcome, str) else list(outcome)
+    if not names:
+        raise UserError(f"outcome: expected one or more of {', '.join(OUTCOMES)}; found none")
+    first, *_ = [_known(name, prior) for name in names]
+    surrogate = Surrogate(check_cells(cells), first, prior, seed)
+    return surrogate if informed_by is None else replace(surrogate, informed_by=check_witnesses(informed_by))
+
+
+def _known(name: str, prior: Prior) -> OutcomeName:
+    """`name` as an outcome that `prior` speaks of."""
+    outcome = check_outcome(name)
+    if outcome not in prior.levels:
         raise UserError(f"prior {prior.name!r}: expected a level for {name}; found {', '.join(prior.levels)}")
-    return Surrogate(check_cells(cells), name, prior, seed)
+    return outcome
 
 
 def check_pressures(pressure_kpa: Any) -> np.ndarray:
@@ -359,9 +498,10 @@ def _data(informed_by: Sequence[Reading]) -> Data:
     )
 
 
-def _new_cell(posterior: Posterior, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """weights, mean and sd of the mixture that one new cell is drawn from."""
-    parts = scatter_components(posterior.odd, (posterior.theta.scatter**2)[:, None])
+def _new_cell(posterior: Posterior, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """weights, mean and sd of the mixture that one new cell at (x, u) is drawn from."""
+    mean, variance = posterior.mean(x, u), posterior.variance(x, u)
+    parts = scatter_components(posterior.odd, posterior.scatter_variance(x, u))
     weights = torch.cat([probability * posterior.weights for probability, _, _ in parts])
     means = torch.cat([mean + shift for _, shift, _ in parts])
     return weights, means, torch.cat([(variance + spread).sqrt() for _, _, spread in parts])

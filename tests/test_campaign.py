@@ -37,7 +37,7 @@ def test_the_loop(campaign: Campaign, store: Path) -> None:
     assert again.history["kind"].tolist() == [
         "campaign_opened", "cells_added", "suggested", "recorded", "suggested", "recorded",
     ]  # fmt: skip
-    assert again.history["what"][3] == "recorded ti-004, new: running at 99 kPa"
+    assert again.history["what"][3] == f"recorded ti-004, new: running at {cell.pressure_kpa:g} kPa"
     assert again.history["what"][5] == (
         "recorded ti-004: status running -> ended, cycle_life_h 20 -> 88, end_reason short"
     )
@@ -127,7 +127,7 @@ def test_what_create_refuses(store: Path, zn_ti: Condition) -> None:
     for settings, words in [
         ({"objective": "life"}, "outcome: expected one of"),
         ({"pressure_kpa": (100, 10)}, "lowest pressure"),
-        ({"prior": "copper"}, "prior: expected default, zinc or the path"),
+        ({"prior": "copper"}, "prior: expected default, zinc, lithium-metal, pouch-cell, or the path"),
         ({"condition": []}, "one or several different conditions"),
         ({"programme": "a/b"}, "programme name"),
     ]:

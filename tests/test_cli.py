@@ -111,7 +111,10 @@ def test_figures_on_request(shell: Shell, table: str, store: Path) -> None:
         (["record", "a", "a-1", "--ce", "98.4", "--ce-protocol", "reservoir"], "percentage"),
         (["record", "a", "x", "--set", "cell_id=q"], "--set: expected column=value"),
         (["record", "a", "a-1", "--life-h", "nan"], "expected a finite number"),
-        (["new", "b", *NEW, "--prior", "copper"], "prior: expected default, zinc or the path"),
+        (
+            ["new", "b", *NEW, "--prior", "copper"],
+            "prior: expected default, zinc, lithium-metal, pouch-cell, or the path",
+        ),
         (["add", "a", "missing.csv"], "missing.csv: expected a file that can be read"),
         (["suggest", "a", "-n", "0"], "expected 1 to 50 cells; found 0"),
         (["correct", "a", "a-9", "--life-h", "3"], "cell a-9: expected a cell of campaign a; found a-1, a-2, a-3"),
@@ -171,6 +174,7 @@ def test_every_command_explains_itself(shell: Shell) -> None:
         "export",
         "import",
         "show",
+        "prior",
         "sync",
         "ui",
     ):

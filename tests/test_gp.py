@@ -25,6 +25,7 @@ def parameters(**change: float) -> Parameters:
         "slope_short": 0.7,
         "shift": 0.4,
         "scatter": 0.3,
+        "scatter_growth": 0.0,
         "residual_sd": 0.5,
         "residual_length": 0.8,
         "physics": 1.0,

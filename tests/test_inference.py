@@ -198,7 +198,7 @@ def test_flat_worlds_are_called_flat(zn_ti: Condition) -> None:
     assert flat.window_kpa is None
 
 
-@pytest.mark.parametrize(("best", "verdict"), [(30_000.0, "edge: higher"), (0.6, "edge: lower")])
+@pytest.mark.parametrize(("best", "verdict"), [(30_000.0, "edge: higher"), (1.5, "edge: lower")])
 def test_edges_are_called(best: float, verdict: str, zn_ti: Condition) -> None:
     assert fit(world(10, seed=1, scatter=0.2, best_kpa=best)).optimum(zn_ti).verdict == verdict
 

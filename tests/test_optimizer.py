@@ -178,7 +178,7 @@ def test_repeating_the_leader_is_allowed(zn_ti: Condition) -> None:
     assert "tested" in row["reason"]
 
 
-@pytest.mark.parametrize(("best", "verdict"), [(30_000.0, "edge: higher"), (0.6, "edge: lower")])
+@pytest.mark.parametrize(("best", "verdict"), [(30_000.0, "edge: higher"), (1.5, "edge: lower")])
 def test_edges(best: float, verdict: str, zn_ti: Condition) -> None:
     row = suggest(fit(world(10, seed=1, scatter=0.2, best_kpa=best)), zn_ti).iloc[0]
     assert row["verdict"] == verdict

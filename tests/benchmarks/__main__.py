@@ -1,57 +1,35 @@
-"""`python -m tests.benchmarks [NAME ...]`: run the benchmarks named, or all, and keep what they measured."""
+"""`python -m tests.benchmarks [NAME ...]`: run the benchmarks named, or all, and keep what they measured.
+
+Results go to build/bench/NAME.json; `report` turns them into a table and pictures and is not run unless named.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
-import platform
-import subprocess
 import sys
-from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+import time
 from typing import Any
 
-from . import calibration, commands, ledger, speed
+from . import report
+from .running import provenance
 
-BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
-    "speed": speed.run,
-    "commands": commands.run,
-    "ledger": ledger.run,
-    "calibration": calibration.run,
-}
-RESULTS = Path("build/bench")
-
-
-def provenance() -> dict[str, str]:
-    """Commit, machine and versions that a number belongs to."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    versions = {name: version(name) for name in ("stackpress", "torch", "botorch", "numpy", "scikit-learn")}
-    return {
-        "commit": commit.stdout.strip(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **versions,
-    }
+BENCHMARKS = ("speed", "commands", "ledger", "simulation", "calibration", "censoring", "history", "structure")
+"""Modules of this package, each with a function `run` that gives rows."""
 
 
 def main(names: list[str]) -> None:
     """Run and report."""
-    for name in names or list(BENCHMARKS):
-        rows = BENCHMARKS[name]()
-        print(f"\n{name}: {provenance()}")
-        print_table(rows)
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        document = {"benchmark": name, "provenance": provenance(), "rows": rows}
-        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Rows as a Markdown table."""
-    names = list(rows[0])
-    print("| " + " | ".join(names) + " |")
-    print("|" + "---|" * len(names))
-    for row in rows:
-        print("| " + " | ".join(f"{row[n]:.3g}" if isinstance(row[n], float) else str(row[n]) for n in names) + " |")
+    for name in names or BENCHMARKS:
+        if name == "report":
+            report.write()
+            continue
+        start = time.perf_counter()
+        rows: list[dict[str, Any]] = importlib.import_module(f"{__package__}.{name}").run()
+        document = {"benchmark": name, "provenance": provenance(name, time.perf_counter() - start), "rows": rows}
+        print(f"\n{name}: {document['provenance']}\n{report.table(rows)}", flush=True)
+        report.RESULTS.mkdir(parents=True, exist_ok=True)
+        (report.RESULTS / f"{name}.json").write_text(json.dumps(report.plain(document), indent=2) + "\n")
 
 
 if __name__ == "__main__":
