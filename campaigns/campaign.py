@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.after import afterwards
+from campaigns.edits import Merge, check_unseen, correction, free_ids, merge, recording, undoing, withdrawal
+from campaigns.events import Draft, Event
+from campaigns.history import Line, lines_of
+from campaigns.informing import informing
 from campaigns.ledger import Ledger
 from campaigns.priors import find_prior
-from campaigns.state import CampaignState, Suggestion, data_hash, fold, suggestion_of
-from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder
+from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
+from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, shown
 from optimizer.rig import check_rig
-from surrogates.cells import COLUMNS, Cell, Condition, across_rows, check_cells, check_condition, to_frame
-from surrogates.errors import Problem, TableError, UserError
+from surrogates.cells import Cell, Condition, check_cells, check_condition, to_frame
+from surrogates.errors import UserError
 from surrogates.outcomes import check_outcome
 from surrogates.prior import Prior
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optimizer.advice import Advice
     from surrogates.surrogate import Optimum, Surrogate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -78,7 +83,9 @@ class Campaign:
         campaign = cls(_check_name("campaign", name), store)
         with campaign._ledger.writing(name) as transaction:
             if transaction.events:
-                raise UserError(f"campaign {name}: expected a new name; found a campaign of this name in {store}.")
+                raise UserError(
+                    f"campaign {name}: expected a new name; found a campaign of this name in {shown(store)}."
+                )
             transaction.append("campaign_opened", payload)
         campaign._project()
         return campaign
@@ -88,10 +95,38 @@ class Campaign:
         """The campaign `name` of a store; raises `UserError` with the names there are."""
         check_exists(store)
         campaign = cls(name, store)
-        if not campaign._ledger.events(name):
+        if not campaign._ledger.has(name):
             known = ", ".join(campaign._ledger.campaigns()) or "no campaign yet"
-            raise UserError(f"campaign {name}: expected a campaign of the store {store}; found {known}.")
+            raise UserError(f"campaign {name}: expected a campaign of the store {shown(store)}; found {known}.")
         return campaign
+
+    @classmethod
+    def restore(cls, path: str | Path, name: str | None = None, store: str | Path = DEFAULT_STORE) -> Campaign:
+        """Bring a campaign's history from a .jsonl that `export` wrote into a store, under its name there or `name`.
+
+        Events that the store has already are passed over, new ones appended as they are, with their actor and time.
+        Raises `UserError` where the file is not whole, or tells another history than the store.
+        """
+        from campaigns.export import continuation, read_events
+
+        told = read_events(path)
+        fold(told)
+        campaign = cls(_check_name("campaign", name or told[0].campaign), store)
+        with campaign._ledger.writing(campaign.name) as transaction:
+            new = continuation(transaction.events, told, campaign.name)
+            transaction.restore(new)
+        campaign._project()
+        return campaign
+
+    def export(self, path: str | Path) -> None:
+        """Write the whole history to a .jsonl, or the table of cells to a .csv, .xlsx or .parquet; what is written has
+        been read back and compared."""
+        from campaigns.export import write_events, write_table
+
+        if Path(path).suffix.lower() == ".jsonl":
+            write_events(self._ledger.events(self.name), path)
+        else:
+            write_table(self.state.cells, path)
 
     @property
     def state(self) -> CampaignState:
@@ -101,81 +136,131 @@ class Campaign:
     @property
     def cells(self) -> pd.DataFrame:
         """The table of cells."""
-        return to_frame(self.state.cells)
+        return to_frame(rows_of(self._ledger.events(self.name)).values())
 
     @property
     def history(self) -> pd.DataFrame:
-        """What happened, one row an event: revision, time (UTC), actor, kind, and what in words."""
+        """What happened, one row an event: revision, time (UTC), actor, kind, what in words, and by which event undone."""
         import pandas as pd
 
-        rows = [
-            {
-                "revision": e.revision,
-                "time": e.time,
-                "actor": e.actor,
-                "kind": e.kind,
-                "what": _in_words(e.kind, e.payload),
-            }
-            for e in self._ledger.events(self.name)
-        ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame([vars(line) for line in self.lines()], columns=[item.name for item in fields(Line)])
+
+    def lines(self, cell_id: str | None = None) -> list[Line]:
+        """The history as lines; with `cell_id` the events that speak of this cell."""
+        return lines_of(self._ledger.events(self.name), cell_id)
 
     def add(
-        self, cells: pd.DataFrame | Iterable[Mapping[str, Any] | Cell], source: str = "table of cells"
+        self,
+        cells: pd.DataFrame | Iterable[Mapping[str, Any] | Cell],
+        source: str = "table of cells",
+        *,
+        correct: bool = False,
+        key: str | None = None,
     ) -> tuple[str, ...]:
-        """Add a table of cells, all or none; returns their ids. Raises `TableError` with every problem."""
-        new = check_cells(cells, source)
-        if not new:
-            raise UserError(f"{source}: expected one cell or more; found none.")
-        with self._ledger.writing(self.name) as transaction:
-            known = fold(transaction.events).cells
-            taken = {cell.cell_id for cell in known}
-            problems = [
-                Problem(
-                    f"cell {cell.cell_id}",
-                    "cell_id",
-                    f"an id that campaign {self.name} does not have yet",
-                    "one that it has",
-                    "Record changes of a cell with record; give a new cell a new id.",
-                )
-                for cell in new
-                if cell.cell_id in taken
-            ]
-            problems = problems or across_rows([*known, *new])
-            if problems:
-                raise TableError(source, problems)
-            transaction.append("cells_added", {"source": source, "rows": [cell.row() for cell in new]})
-        self._project()
-        return tuple(cell.cell_id for cell in new)
+        """Add a table of cells, all or none; returns the ids of the new ones.
 
-    def record(self, cell_id: str, **changes: Any) -> Cell:
+        A table may be added again: rows that are there unchanged, blanks included, are passed over; rows that differ
+        are corrected with `correct`, else refused. Raises `TableError` with every problem.
+        """
+        return self.merge(cells, source, correct=correct, key=key).added
+
+    def merge(
+        self,
+        cells: pd.DataFrame | Iterable[Mapping[str, Any] | Cell],
+        source: str = "table of cells",
+        *,
+        correct: bool = False,
+        key: str | None = None,
+    ) -> Merge:
+        """`add`, with what became of each row."""
+        rows = check_cells(cells, source)
+        if not rows:
+            raise UserError(f"{source}: expected one cell or more; found none.")
+        request = {"add": [cell.row() for cell in rows], "correct": correct}
+        with self._ledger.writing(self.name) as transaction:
+            stored = transaction.stored_as(key, request)
+            state = fold(transaction.events[: stored[0].revision - 1] if stored else transaction.events)
+            merged = merge(state, rows, source, correct)
+            if not stored:
+                transaction.append_all(merged.drafts, key, request)
+        self._project()
+        return merged
+
+    def record(self, cell_id: str, *, key: str | None = None, seen_revision: int | None = None, **changes: Any) -> Cell:
         """Record what is known of a cell, and return it.
 
         `changes` are columns of the table; None clears one. A cell not yet in the table is built: a suggested id brings
         its pressure and condition, any other needs `pressure_kpa`. Without `status` a new cell is planned.
-        Raises `TableError` where the row would not hold; nothing is stored then.
+        Raises `TableError` where the row would not hold; nothing is stored then. `key` and `seen_revision`: see `correct`.
         """
-        unknown = [name for name in changes if name not in COLUMNS or name == "cell_id"]
-        if unknown:
-            known_columns = ", ".join(name for name in COLUMNS if name != "cell_id")
-            raise UserError(
-                f"record: expected columns of the table of cells; found {', '.join(unknown)}. Known: {known_columns}."
-            )
-        lost = [name for name, value in changes.items() if isinstance(value, float) and not math.isfinite(value)]
-        if lost:
-            raise UserError(f"record, {', '.join(lost)}: expected a finite number; found {changes[lost[0]]}.")
+        request = ["record", changes]
+        stored, events = self._say(
+            lambda state: recording(state, cell_id, changes), cell_id, request, key, seen_revision
+        )
+        return cell_of(events[: stored[-1].revision] if stored else events, cell_id)
+
+    def correct(
+        self,
+        cell_id: str,
+        *,
+        reason: str | None = None,
+        key: str | None = None,
+        seen_revision: int | None = None,
+        **changes: Any,
+    ) -> Event:
+        """Correct what had been said of a cell, and return the event: its payload has before and after.
+
+        `changes` are columns of the table; None clears one. `key`: the same request sent again under the same key is
+        stored once, and answered as the first time. `seen_revision`: the revision of the campaign that the editor has
+        looked at; where the cell was changed since, nothing is stored and `UserError` says by whom.
+        """
+        request = ["correct", changes, reason]
+        [event], _ = self._say(
+            lambda state: correction(state, cell_id, changes, reason), cell_id, request, key, seen_revision
+        )
+        return event
+
+    def withdraw(self, cell_id: str, reason: str, *, key: str | None = None, seen_revision: int | None = None) -> Event:
+        """Take a cell that should not be there out of the table; the history keeps it, `undo` brings it back.
+
+        A cell that failed is no such cell: record it as invalid. `key` and `seen_revision`: see `correct`.
+        """
+        request = ["withdraw", reason]
+        [event], _ = self._say(lambda state: withdrawal(state, cell_id, reason), cell_id, request, key, seen_revision)
+        return event
+
+    def undo(self, revision: int | None = None, *, key: str | None = None) -> Event:
+        """Undo the event of this revision (default: the last about cells that is in force), and return the undoing.
+
+        An undoing is an event too: undoing it brings the first one back. `key`: see `correct`.
+        """
+        request = ["undo", revision]
         with self._ledger.writing(self.name) as transaction:
-            state = fold(transaction.events)
-            known = state.cell(cell_id)
-            row = known.row() if known else _new_row(state, cell_id, changes)
-            _check_end(row, changes, cell_id)
-            [cell] = check_cells([{**row, **changes, "cell_id": cell_id}], f"cell {cell_id}")
-            problems = across_rows([cell, *(other for other in state.cells if other.cell_id != cell_id)])
-            if problems:
-                raise TableError(f"cell {cell_id}", problems)
-            transaction.append("recorded", {"row": cell.row(), "changed": sorted(changes)})
+            stored = transaction.stored_as(key, request)
+            if not stored:
+                draft = undoing(transaction.events, revision)
+                stored = transaction.append_all([draft], key, request)
         self._project()
-        return cell
+        return stored[0]
+
+    def _say(
+        self,
+        decide: Callable[[CampaignState], Draft | None],
+        cell_id: str,
+        request: list[Any],
+        key: str | None,
+        seen_revision: int | None,
+    ) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
+        """One verb about one cell, in one transaction: what it stored (nothing where `decide` finds nothing new), and
+        all events there are then."""
+        with self._ledger.writing(self.name) as transaction:
+            stored = transaction.stored_as(key, [cell_id, *request])
+            if not stored:
+                check_unseen(transaction.events, cell_id, seen_revision)
+                draft = decide(fold(transaction.events))
+                stored = transaction.append_all([draft] if draft else [], key, [cell_id, *request])
+        self._project()
+        return stored, transaction.events
 
     def suggest(self, n: int = 1, seed: int = 0) -> pd.DataFrame:
         """The next `n` cells of each condition, one row a cell: cell_id, condition, and the columns of
@@ -203,25 +288,22 @@ class Campaign:
             "versions": _versions(),
         }
         latest = state.latest
-        asked_before = latest is not None and all(
-            getattr(latest, name) == value for name, value in basis.items() if name != "data_revision"
-        )
-        if latest is not None and asked_before and all(len(advice.proposals) == n for advice in latest.advice):
-            return latest
-        return self._answer(state, cells, basis, n, seed)
+        if latest is not None and _is_answer(latest, basis, n):
+            return latest if state.is_current else self._answer(state, basis, latest.advice)
+        return self._answer(state, basis, self._advice(state, cells, n, seed))
 
-    def _answer(
-        self, state: CampaignState, cells: tuple[Cell, ...], basis: dict[str, Any], n: int, seed: int
-    ) -> Suggestion:
+    def _advice(self, state: CampaignState, cells: tuple[Cell, ...], n: int, seed: int) -> tuple[Advice, ...]:
         from optimizer.suggestion import advise
         from surrogates.surrogate import fit
 
         surrogate = fit(cells, state.objective, state.prior, seed)
-        answers = [advise(surrogate, condition, state.rig, n, seed) for condition in state.conditions]
+        return tuple(advise(surrogate, condition, state.rig, n, seed) for condition in state.conditions)
+
+    def _answer(self, state: CampaignState, basis: dict[str, Any], advice: tuple[Advice, ...]) -> Suggestion:
         payload = {
             **basis,
-            "advice": [answer.model_dump(mode="json") for answer in answers],
-            "cell_ids": _free_ids(state, n),
+            "advice": [answer.model_dump(mode="json") for answer in advice],
+            "cell_ids": free_ids(state, len(advice[0].proposals)),
         }
         with self._ledger.writing(self.name) as transaction:
             event = transaction.append("suggested", payload)
@@ -246,33 +328,9 @@ class Campaign:
         return fit(self._informing(state), state.objective, state.prior)
 
     def _informing(self, state: CampaignState) -> tuple[Cell, ...]:
-        """The campaign's own cells and those of its history, but for pairs whose current density is in another unit.
-        A cell that two campaigns hold (one table added to both) counts once."""
-        units = {c.electrode_pair: c.current_density_unit for c in state.conditions}
-        units |= {c.electrode_pair: c.current_density_unit for c in state.cells}
-        own = {(cell.cell_id, *_identity(cell)) for cell in state.cells}
-        others = {
-            (cell.cell_id, *_identity(cell)): cell.model_copy(update={"cell_id": f"{other.name}/{cell.cell_id}"})
-            for other in self._history_of(state)
-            for cell in other.cells
-            if (cell.cell_id, *_identity(cell)) not in own
-        }
-        return (
-            *state.cells,
-            *(
-                c
-                for c in others.values()
-                if units.setdefault(c.electrode_pair, c.current_density_unit) == c.current_density_unit
-            ),
-        )
-
-    def _history_of(self, state: CampaignState) -> list[CampaignState]:
-        if state.history == "none":
-            return []
-        others = [fold(self._ledger.events(name)) for name in self._ledger.campaigns() if name != self.name]
-        if state.history == "programme":
-            return [other for other in others if other.programme == state.programme]
-        return [other for other in others if other.name in state.history]
+        """The cells that inform the fit: the campaign's own and those of its history."""
+        others = self._ledger.campaigns() if state.history != "none" else ()
+        return informing(state, [fold(self._ledger.events(name)) for name in others if name != self.name])
 
     def sync(self) -> None:
         """Bring MLflow up to the ledger now, and wait for it."""
@@ -295,7 +353,7 @@ class Campaign:
 
     def __repr__(self) -> str:
         state = self.state
-        return f"<Campaign {self.name}: {len(state.cells)} cells, revision {state.revision}, store {self.store}>"
+        return f"<Campaign {self.name}: {len(state.cells)} cells, revision {state.revision}, store {shown(self.store)}>"
 
     def _repr_html_(self) -> str:
         from campaigns.card import html_cards
@@ -303,9 +361,10 @@ class Campaign:
         return html_cards(self.state)
 
 
-def _identity(cell: Cell) -> tuple[object, ...]:
-    """What stays the same when one built cell is in the tables of two campaigns."""
-    return cell.electrode_pair, cell.electrolyte, cell.pressure_kpa, cell.current_density
+def _is_answer(suggestion: Suggestion, basis: Mapping[str, Any], n: int) -> bool:
+    """Whether the same was asked of the same cells, prior and versions; they may have changed and come back since."""
+    same = all(getattr(suggestion, name) == value for name, value in basis.items() if name != "data_revision")
+    return same and all(len(advice.proposals) == n for advice in suggestion.advice)
 
 
 def _check_name(what: str, name: str) -> str:
@@ -325,47 +384,6 @@ def _conditions(condition: Any) -> list[Condition]:
     return checked
 
 
-def _new_row(state: CampaignState, cell_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of a cell that is recorded for the first time."""
-    row = {"status": "planned", **_offered(state, cell_id)}
-    if "pressure_kpa" not in row and changes.get("pressure_kpa") is None:
-        raise UserError(
-            f"cell {cell_id}: expected a cell of campaign {state.name}, a suggested id, or a pressure for a new cell; "
-            "found none of them. Give pressure_kpa to add it."
-        )
-    if "electrode_pair" not in row and len(state.conditions) == 1:
-        row |= state.conditions[0].model_dump(exclude={"retention_cycles"})
-    return row
-
-
-def _check_end(row: Mapping[str, Any], changes: Mapping[str, Any], cell_id: str) -> None:
-    """A life reached so far is not a life at the end: a cell that ends says at which life."""
-    lives = [name for name in ("cycle_life_h", "cycle_life_cycles") if name in row]
-    ends = changes.get("status") == "ended" and row["status"] in ("running", "stopped")
-    if ends and lives and not any(name in changes for name in lives):
-        raise UserError(
-            f"cell {cell_id}: expected the life at which it ended; found only {row[lives[0]]:g}, the {lives[0]} reached "
-            f"when it was {row['status']}. Give {' or '.join(lives)} with the status."
-        )
-
-
-def _offered(state: CampaignState, cell_id: str) -> dict[str, Any]:
-    """Pressure and condition that a suggestion offered under this id, the latest first."""
-    for suggestion in reversed(state.suggestions):
-        for advice, ids in zip(suggestion.advice, suggestion.cell_ids, strict=True):
-            if cell_id in ids:
-                pressure = advice.proposals[ids.index(cell_id)].pressure_kpa
-                return {"pressure_kpa": pressure, **advice.condition.model_dump(exclude={"retention_cycles"})}
-    return {}
-
-
-def _free_ids(state: CampaignState, n: int) -> list[list[str]]:
-    """`n` new cell ids for each condition, counting on from the cells there are."""
-    taken = {cell.cell_id for cell in state.cells}
-    numbers = (number for number in range(len(taken) + 1, 10**6) if f"{state.name}-{number:03d}" not in taken)
-    return [[f"{state.name}-{next(numbers):03d}" for _ in range(n)] for _ in state.conditions]
-
-
 def _versions() -> dict[str, str]:
     found = {}
     for name in VERSIONED:
@@ -374,16 +392,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed as a package"
     return found
-
-
-def _in_words(kind: str, payload: Mapping[str, Any]) -> str:
-    match kind:
-        case "campaign_opened":
-            return f"opened for {payload['objective']}"
-        case "cells_added":
-            return f"{len(payload['rows'])} cells from {payload['source']}"
-        case "recorded":
-            return f"{payload['row']['cell_id']}: {', '.join(payload['changed']) or 'planned'}"
-        case _:
-            proposed = [proposal["pressure_kpa"] for advice in payload["advice"] for proposal in advice["proposals"]]
-            return f"next: {', '.join(f'{pressure:g} kPa' for pressure in proposed)}"

@@ -7,9 +7,7 @@ Nothing heavy is imported here: each command imports what it needs.
 from __future__ import annotations
 
 import gc
-import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from campaigns.cells_cli import app as cells_app
+from campaigns.files_cli import app as files_app
 from campaigns.prior_cli import app as prior_app
-from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder
+from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
+from campaigns.terminal import AsJson, Key, Name, Store, command, print_json, say
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
+    from campaigns.edits import Merge
 
 app = typer.Typer(
     name="stackpress",
@@ -33,13 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cells_app)
+app.add_typer(files_app)
 app.add_typer(prior_app, name="prior")
-
-Name = Annotated[str, typer.Argument(help="Name of the campaign.")]
-Store = Annotated[
-    str, typer.Option(help="Where campaigns are kept: a folder or a database URL.", envvar="STACKPRESS_STORE")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @app.command()
@@ -51,15 +49,15 @@ def demo(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     for campaign in campaigns:
         campaign.advise()
     if as_json:
-        _print_json([_document(campaign) for campaign in campaigns])
+        print_json([_document(campaign) for campaign in campaigns])
     else:
         for campaign in campaigns:
             _print_cards(campaign)
     figures = _figures(campaigns)
-    _say("Writing the MLflow projection ...", as_json)
+    say("Writing the MLflow projection ...", as_json)
     campaigns[0].sync()
-    _say(f"Figures: {', '.join(str(path) for path in figures if path.suffix == '.png')}", as_json)
-    _say(f"Compare them in the MLflow UI: {_command('ui', store)}", as_json)
+    say(f"Figures: {', '.join(str(path) for path in figures if path.suffix == '.png')}", as_json)
+    say(f"Compare them in the MLflow UI: {command('ui', store)}", as_json)
 
 
 @app.command()
@@ -111,21 +109,27 @@ def new(
     )
     state = campaign.state
     if as_json:
-        _print_json(_document(campaign))
+        print_json(_document(campaign))
         return
     settings = f" in steps of {step_kpa:g} kPa" if step_kpa else f", only {allowed_kpa} kPa" if allowed_kpa else ""
-    _say(f"Opened {name}: {state.conditions[0]}, {state.objective}, {min_kpa:g} to {max_kpa:g} kPa{settings}.")
-    _say(f"Add what was measured: {_command('add', store)} {name} cells.csv")
+    say(f"Opened {name}: {state.conditions[0]}, {state.objective}, {min_kpa:g} to {max_kpa:g} kPa{settings}.")
+    say(f"Add what was measured: {command('add', store)} {name} cells.csv")
 
 
 @app.command()
 def add(
     name: Name,
-    table: Annotated[Path, typer.Argument(help="CSV or XLSX, one row a cell; blank conditions are the campaign's.")],
+    table: Annotated[
+        Path, typer.Argument(help="CSV, XLSX or Parquet, one row a cell; blank conditions are the campaign's.")
+    ],
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Correct cells that are there already and differ from the table.")
+    ] = False,
+    key: Key = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Add a table of cells, all or none."""
+    """Add a table of cells, all or none; rows that are there already are passed over."""
     from campaigns.campaign import Campaign
     from campaigns.tables import read_table
 
@@ -133,16 +137,19 @@ def add(
     conditions = campaign.state.conditions
     defaults = conditions[0].model_dump(exclude={"retention_cycles"}) if len(conditions) == 1 else {}
     found = read_table(table, defaults)
-    ids = campaign.add(found.cells, found.source)
+    merged = campaign.merge(found.cells, found.source, correct=correct, key=key)
+    state = campaign.state
     if as_json:
-        _print_json({"campaign": name, "added": ids, "notes": found.notes, "revision": campaign.state.revision})
+        said: dict[str, Any] = {"added": merged.added, "corrected": merged.corrected, "unchanged": merged.unchanged}
+        said |= {"withdrawn": merged.withdrawn, "notes": found.notes, "revision": state.revision}
+        print_json({"campaign": name, **said})
         return
-    for note in found.notes:
-        _say(f"Note: {note}")
-    for note in _strangers(campaign, ids):
-        _say(f"Note: {note}")
-    _say(f"Added {len(ids)} cell{'s' * (len(ids) > 1)} to {name}, which now has {len(campaign.state.cells)}.")
-    _say(f"Ask what to test next: {_command('suggest', store)} {name}")
+    for note in (*found.notes, *_strangers(campaign, merged.added), *_passed_over(merged)):
+        say(f"Note: {note}")
+    if merged.corrected:
+        say(f"Corrected {', '.join(merged.corrected)}: {command('history', store)} {name}")
+    say(f"Added {_cells(len(merged.added))} to {name}, which now has {len(state.cells)}.")
+    say(f"Ask what to test next: {command('suggest', store)} {name}")
 
 
 @app.command()
@@ -158,54 +165,7 @@ def suggest(
 
     campaign = Campaign.open(name, store)
     campaign.advise(n, seed)
-    _print_json(_document(campaign)) if as_json else _print_cards(campaign)
-
-
-@app.command()
-def record(
-    name: Name,
-    cell_id: Annotated[str, typer.Argument(help="A cell of the campaign, a suggested id, or a new one.")],
-    status: Annotated[str | None, typer.Option(help="planned, running, ended, stopped or invalid.")] = None,
-    end_reason: Annotated[
-        str | None,
-        typer.Option(help="short, soft_short, fade, contact_loss, operator, assembly_fault, cycler_fault, other."),
-    ] = None,
-    life_h: Annotated[float | None, typer.Option(help="Cycle life in h: at the end, or reached so far.")] = None,
-    life_cycles: Annotated[float | None, typer.Option(help="Cycle life in cycles.")] = None,
-    ce: Annotated[float | None, typer.Option(help="Coulombic efficiency, a fraction below 1.")] = None,
-    ce_protocol: Annotated[str | None, typer.Option(help="per_cycle_mean or reservoir.")] = None,
-    retention: Annotated[float | None, typer.Option(help="Capacity retention, a fraction.")] = None,
-    retention_cycles: Annotated[int | None, typer.Option(help="Cycles after which it was read.")] = None,
-    pressure_kpa: Annotated[float | None, typer.Option(help="Initial stacking pressure as measured.")] = None,
-    note: Annotated[str | None, typer.Option(help="Anything worth remembering.")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other column of the table, as column=value.")
-    ] = None,
-    store: Store = DEFAULT_STORE,
-    as_json: AsJson = False,
-) -> None:
-    """Record what happened to a cell: built, still running, ended, stopped or invalid."""
-    from campaigns.campaign import Campaign
-
-    given = {
-        "status": status,
-        "end_reason": end_reason,
-        "cycle_life_h": life_h,
-        "cycle_life_cycles": life_cycles,
-        "coulombic_efficiency": ce,
-        "ce_protocol": ce_protocol,
-        "capacity_retention": retention,
-        "retention_cycles": retention_cycles,
-        "pressure_kpa": pressure_kpa,
-        "note": note,
-    }
-    changes = {name: value for name, value in given.items() if value is not None} | _settings(setting or [])
-    campaign = Campaign.open(name, store)
-    cell = campaign.record(cell_id, **changes)
-    if as_json:
-        _print_json({"campaign": name, "revision": campaign.state.revision, "cell": cell.row()})
-        return
-    _say(f"Recorded {cell.cell_id}: {cell.status} at {cell.pressure_kpa:g} kPa.")
+    print_json(_document(campaign)) if as_json else _print_cards(campaign)
 
 
 @app.command()
@@ -219,7 +179,7 @@ def show(
 ) -> None:
     """The campaign as it stands: its cells, and the last answer."""
     from campaigns.campaign import Campaign
-    from campaigns.card import text_cells
+    from campaigns.card import text_cards, text_cells
 
     if name is None:
         _list(store, as_json)
@@ -227,12 +187,13 @@ def show(
     campaign = Campaign.open(name, store)
     figures = _figures([campaign]) if figure else []
     if as_json:
-        _print_json({**_document(campaign), "figures": [str(path) for path in figures]})
+        print_json({**_document(campaign), "figures": [str(path) for path in figures]})
         return
-    _say(text_cells(campaign.state))
-    _print_cards(campaign)
+    state = campaign.state
+    say(text_cells(state))
+    say(f"{text_cards(state)}\n")
     for path in figures:
-        _say(f"Figure: {path}")
+        say(f"Figure: {path}")
 
 
 @app.command()
@@ -247,9 +208,9 @@ def sync(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     for problem in report.problems:
         print(f"stackpress: {problem}", file=sys.stderr)
     if as_json:
-        _print_json(vars(report))
+        print_json(vars(report))
     elif not report.problems:
-        _say(f"MLflow in {folder} is up to the ledger of {store}.")
+        say(f"MLflow in {folder} is up to the ledger of {shown(store)}.")
     if report.problems:
         raise typer.Exit(1)
 
@@ -310,17 +271,31 @@ def _list(store: str, as_json: bool) -> None:
     from campaigns.state import fold
 
     if not exists(store):
-        _print_json([]) if as_json else _say(f"No campaign in {store} yet: stackpress new, or stackpress demo.")
+        print_json([]) if as_json else say(f"No campaign in {shown(store)} yet: stackpress new, or stackpress demo.")
         return
     ledger = Ledger.open(store)
     states = [fold(ledger.events(name)) for name in ledger.campaigns()]
     if as_json:
-        _print_json([{"campaign": s.name, "programme": s.programme, "cells": len(s.cells)} for s in states])
+        print_json([{"campaign": s.name, "programme": s.programme, "cells": len(s.cells)} for s in states])
         return
     for state in states:
-        _say(f"{state.name}: {'; '.join(map(str, state.conditions))}; {len(state.cells)} cells")
+        say(f"{state.name}: {'; '.join(map(str, state.conditions))}; {len(state.cells)} cells")
     if not states:
-        _say(f"No campaign in {store} yet: stackpress new, or stackpress demo.")
+        say(f"No campaign in {shown(store)} yet: stackpress new, or stackpress demo.")
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' * (count != 1)}"
+
+
+def _passed_over(merged: Merge) -> list[str]:
+    """Rows of a table that changed nothing."""
+    notes = []
+    if merged.unchanged:
+        notes.append(f"{_cells(len(merged.unchanged))} passed over, there already and unchanged")
+    if merged.withdrawn:
+        notes.append(f"withdrawn cells stay so: {', '.join(merged.withdrawn)}")
+    return notes
 
 
 def _strangers(campaign: Campaign, ids: Sequence[str]) -> list[str]:
@@ -334,7 +309,7 @@ def _strangers(campaign: Campaign, ids: Sequence[str]) -> list[str]:
     conditions = "; ".join(f"{pair} in {electrolyte}" for pair, electrolyte in sorted(wanted))
     return [
         f"{', '.join(cells)}: {pair} in {electrolyte} is not this campaign's {conditions}; such cells inform only as "
-        "far as they are alike. If it is a typing error: stackpress record --set"
+        "far as they are alike. If it is a typing error: stackpress correct --set"
         for (pair, electrolyte), cells in found.items()
     ]
 
@@ -381,20 +356,6 @@ def _figures(campaigns: Sequence[Campaign]) -> list[Path]:
     return [path for c in campaigns for path in write_figures(c.state, c.folder / "artifacts" / "figures")]
 
 
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
-
-
-def _say(text: str, as_json: bool = False) -> None:
-    print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
-
-
-def _command(verb: str, store: str) -> str:
-    """What to type for a verb: as a path where the environment's commands are not on the PATH."""
-    program = "stackpress" if shutil.which("stackpress") else os.path.relpath(sys.argv[0])
-    return f"{program} {verb}" if store == DEFAULT_STORE else f"{program} {verb} --store {store}"
-
-
 def _numbers(option: str, text: str | None) -> list[float] | None:
     from surrogates.errors import UserError
 
@@ -404,16 +365,6 @@ def _numbers(option: str, text: str | None) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"{option}: expected numbers with commas between, as in 50,100,200; found {text!r}.") from None
-
-
-def _settings(settings: Sequence[str]) -> dict[str, str | None]:
-    from surrogates.errors import UserError
-
-    pairs = [setting.partition("=") for setting in settings]
-    wrong = [setting for setting, (name, sign, _) in zip(settings, pairs, strict=True) if not sign or name == "cell_id"]
-    if wrong:
-        raise UserError(f"--set: expected column=value, as in --set separator=glass; found {wrong[0]!r}.")
-    return {name.strip(): value.strip() or None for name, _, value in pairs}
 
 
 if __name__ == "__main__":

@@ -63,8 +63,11 @@ def read_grid(content: bytes, source: str) -> Grid:
     """The grid in a file's content; the ending of `source` tells the format."""
     if len(content) > MAX_BYTES:
         raise _too_large(source, "", len(content), MAX_BYTES)
-    if is_workbook(source):
-        return _from_workbook(content, source)
+    match _suffix(source):
+        case ".xlsx":
+            return _from_workbook(content, source)
+        case ".parquet":
+            return _from_parquet(content, source)
     text, notes = _decoded(content, source)
     return grid_of_text(text, source, notes)
 
@@ -74,12 +77,13 @@ def refusal(source: str, expected: str, found: str, remedy: str) -> UserError:
     return UserError(f"{source}: expected {expected}; found {found}. {remedy}")
 
 
-def is_workbook(source: str) -> bool:
-    """Whether a name is that of a workbook, not of text; raises `UserError` for any other ending."""
+def _suffix(source: str) -> str:
+    """The ending of a name; raises `UserError` for one that is not read."""
     suffix = PurePath(source).suffix.lower()
-    if suffix not in (".xlsx", *TEXT_SUFFIXES):
-        raise refusal(source, ".csv, .tsv, .txt or .xlsx", suffix or "a name without an ending", EXCEL_REMEDY)
-    return suffix == ".xlsx"
+    if suffix not in (".xlsx", ".parquet", *TEXT_SUFFIXES):
+        found = suffix or "a name without an ending"
+        raise refusal(source, ".csv, .tsv, .txt, .xlsx or .parquet", found, EXCEL_REMEDY)
+    return suffix
 
 
 def file_content(path: Path) -> bytes:
@@ -89,7 +93,7 @@ def file_content(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             found = "a folder" if stat.S_ISDIR(status.st_mode) else "something that is not a file"
             raise refusal(str(path), "a file", found, "Name one .csv or .xlsx file.")
-        is_workbook(str(path))
+        _suffix(str(path))
         if status.st_size > MAX_BYTES:
             raise _too_large(str(path), "", status.st_size, MAX_BYTES)
         return path.read_bytes()
@@ -169,6 +173,24 @@ def _from_workbook(content: bytes, source: str) -> Grid:
     except Exception as error:  # openpyxl names no set of errors for what a damaged workbook can hold
         found = f"a damaged file or another kind of file ({type(error).__name__})"
         raise refusal(source, "an .xlsx workbook", found, EXCEL_REMEDY) from error
+
+
+def _from_parquet(content: bytes, source: str) -> Grid:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(io.BytesIO(content))
+        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        if size > MAX_UNPACKED_BYTES:
+            raise _too_large(source, " unpacked", size, MAX_UNPACKED_BYTES)
+        table = file.read()
+        columns = [column.to_pylist() for column in table.columns]
+    except (arrow.ArrowException, OSError) as error:
+        found = f"something else ({' '.join(str(error).split())})"
+        raise refusal(source, "a Parquet table", found, "Write it again, or save it as .csv.") from None
+    rows = [list(values) for values in zip(*columns, strict=True)]
+    return _grid(enumerate([list(table.column_names), *rows], 1), source, "", ())
 
 
 def _first_table(content: bytes, source: str) -> Grid:

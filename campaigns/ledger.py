@@ -1,57 +1,45 @@
 """The truth: an append-only list of events in one ACID database (SQLite in the store's folder, PostgreSQL by URL).
 
 An event is never changed. Each verb is one transaction: it reads the campaign's events, checks what it wants to do, and
-appends. Within a campaign events are numbered 1, 2, ... (their revision); an idempotency key is stored at most once.
+appends. Within a campaign events are numbered 1, 2, ... (their revision), and the database takes each number once: what
+was checked against the events before it (a cell id used once, say) still holds when it is stored. An idempotency key is
+stored at most once, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import hashlib
+import json
+import os
+import sqlite3
+import time
 import uuid
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Engine
 
+from campaigns.events import SCHEMA_VERSION, Draft, Event
+from campaigns.migrations import STEPS, bring_up, check_known, schema_of
+from campaigns.store import shown
 from surrogates.errors import UserError
 
-SCHEMA_VERSION = 1
-BUSY_TIMEOUT_S = 30
+BUSY_TIMEOUT_S = 60
 
-metadata = sql.MetaData()
-events_table = sql.Table(
+events_table = sql.table(
     "events",
-    metadata,
-    sql.Column("id", sql.Integer, primary_key=True, autoincrement=True),
-    sql.Column("campaign", sql.String(100), nullable=False),
-    sql.Column("revision", sql.Integer, nullable=False),
-    sql.Column("kind", sql.String(40), nullable=False),
-    sql.Column("schema_version", sql.Integer, nullable=False),
-    sql.Column("payload", sql.JSON, nullable=False),
-    sql.Column("actor", sql.String(200), nullable=False),
-    sql.Column("time", sql.String(40), nullable=False),
-    sql.Column("key", sql.String(100), nullable=False, unique=True),
-    sql.UniqueConstraint("campaign", "revision"),
+    *(sql.column(name) for name in ("id", "campaign", "revision", "kind", "schema_version")),
+    sql.column("payload", sql.JSON),
+    *(sql.column(name) for name in ("actor", "time", "key")),
 )
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that happened. `kind`: campaign_opened, cells_added, recorded or suggested; `time` in UTC (ISO 8601)."""
-
-    campaign: str
-    revision: int
-    kind: str
-    schema_version: int
-    payload: dict[str, Any]
-    actor: str
-    time: str
-    key: str
 
 
 class Transaction:
@@ -62,12 +50,18 @@ class Transaction:
         self.campaign = campaign
         self.events = _events(connection, campaign)
 
+    def stored_as(self, key: str | None, request: Any) -> tuple[Event, ...]:
+        """What `append_all` stored under `key`; raises `UserError` where that was not for the same request."""
+        if key is None:
+            return ()
+        query = sql.select(events_table.c.campaign, events_table.c.payload).where(events_table.c.key == key)
+        owner, payload = self._connection.execute(query).one_or_none() or (self.campaign, None)
+        if payload is not None and (owner != self.campaign or payload.get("request") != _digest(request)):
+            raise UserError(f"key {key}: expected a key of its own; found it used for another request, of {owner}.")
+        return tuple(event for event in self.events if event.key == key or event.key.startswith(f"{key}/"))
+
     def append(self, kind: str, payload: dict[str, Any], key: str | None = None) -> Event:
-        """Append one event and return it; a `key` already stored returns the event it was stored with."""
-        if key is not None:
-            known = next((event for event in self.events if event.key == key), None)
-            if known is not None:
-                return known
+        """Append one event and return it."""
         event = Event(
             campaign=self.campaign,
             revision=len(self.events) + 1,
@@ -78,45 +72,61 @@ class Transaction:
             time=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             key=key or uuid.uuid4().hex,
         )
-        self._connection.execute(sql.insert(events_table).values(**vars(event)))
-        self.events = (*self.events, event)
+        self.restore([event])
         return event
+
+    def append_all(self, drafts: Sequence[Draft], key: str | None, request: Any) -> tuple[Event, ...]:
+        """Append what one verb says: under `key`, `key`/2, ..., the first with a digest of the request."""
+        marked = {"request": _digest(request)} if key is not None else {}
+        return tuple(
+            self.append(draft.kind, draft.payload if number else draft.payload | marked, _numbered(key, number))
+            for number, draft in enumerate(drafts)
+        )
+
+    def restore(self, events: Sequence[Event]) -> None:
+        """Append events as they are: with their actor, time and key; raises where another campaign has the keys."""
+        if events:
+            query = sql.select(events_table.c.campaign).where(events_table.c.key == events[0].key)
+            if owner := self._connection.execute(query).scalar():
+                raise UserError(f"campaign {self.campaign}: expected new events; found them in campaign {owner}.")
+            self._connection.execute(sql.insert(events_table), [vars(event) for event in events])
+            self.events = (*self.events, *events)
 
 
 class Ledger:
-    """The events of every campaign of a store."""
+    """The events of every campaign of a store; `place` is how messages call it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, place: str) -> None:
         self._engine = engine
+        self.place = place
+        weakref.finalize(self, engine.dispose)
         with self._reading() as connection:
-            is_new = not sql.inspect(connection).has_table(events_table.name)
-        if is_new:
-            with self._engine.begin() as connection:
-                metadata.create_all(connection)
+            schema = schema_of(connection)
+        check_known(schema)
+        if schema != STEPS[-1]:
+            with self._told("brought up to date"):
+                bring_up(engine)
 
     @classmethod
     def open(cls, store: str | Path) -> Ledger:
         """The ledger of a store: `ledger.db` in a folder (made if absent), or the database at a URL."""
         if "://" in str(store):
-            return cls(_database(str(store)))
+            return cls(_database(str(store)), shown(store))
         folder = Path(store)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return cls(_sqlite(folder / "ledger.db"))
-        except (OSError, sql.exc.DatabaseError) as error:
-            raise UserError(
-                f"{folder}: expected a folder that a ledger can be kept in; found {_cause(error)}. "
-                "Choose another folder with --store."
-            ) from None
+        except OSError as error:
+            raise _unusable(str(folder), error) from None
+        return cls(_sqlite(folder / "ledger.db"), str(folder))
 
     @contextmanager
     def writing(self, campaign: str) -> Iterator[Transaction]:
-        """A transaction that holds the write lock until it ends; an error inside leaves nothing behind."""
-        try:
-            with self._engine.begin() as connection:
-                yield Transaction(connection, campaign)
-        except sql.exc.OperationalError as error:
-            raise UserError(f"the ledger could not be written: {_cause(error)}. Nothing was stored.") from None
+        """A transaction that keeps other writers of the campaign out until it ends; an error leaves nothing behind."""
+        with self._told("written"), self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                lock = sql.func.pg_advisory_xact_lock(sql.func.hashtextextended(campaign, 0))
+                connection.execute(sql.select(lock))
+            yield Transaction(connection, campaign)
 
     def events(self, campaign: str) -> tuple[Event, ...]:
         """The events of one campaign, oldest first; empty where there is none."""
@@ -129,6 +139,12 @@ class Ledger:
         with self._reading() as connection:
             return tuple(connection.execute(first).scalars())
 
+    def has(self, campaign: str) -> bool:
+        """Whether there is a campaign of this name."""
+        first = sql.select(events_table.c.id).where(events_table.c.campaign == campaign, events_table.c.revision == 1)
+        with self._reading() as connection:
+            return connection.execute(first).first() is not None
+
     def head(self) -> int:
         """How many events there are in all: it grows with each."""
         with self._reading() as connection:
@@ -140,29 +156,61 @@ class Ledger:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection:
-            yield connection.execution_options(reading=True)
+        try:
+            with self._engine.connect() as connection:
+                yield connection.execution_options(reading=True)
+        except sql.exc.DatabaseError as error:
+            raise _unusable(self.place, error) from None
+
+    @contextmanager
+    def _told(self, done: str) -> Iterator[None]:
+        """A database that does not answer, is full or may not be written, as one message."""
+        try:
+            yield
+        except (sql.exc.OperationalError, sql.exc.InternalError, sqlite3.Error) as error:
+            raise UserError(
+                f"{self.place}: expected a ledger that can be {done}; found: {_cause(error)}. Nothing was stored. "
+                "Mend that, or choose another store with --store."
+            ) from None
+
+
+def _unusable(place: str, error: BaseException) -> UserError:
+    return UserError(
+        f"{place}: expected a folder that a ledger can be kept in, or a database that answers; found: {_cause(error)}. "
+        "Mend that, or choose another store with --store."
+    )
 
 
 def _database(url: str) -> Engine:
     """The engine of a database URL; what the URL holds is not repeated in a message, it may be a password."""
     try:
-        return sql.create_engine(url)
+        parsed = sql.make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            return _sqlite(Path(parsed.database))
+        if parsed.get_backend_name() == "postgresql":
+            return sql.create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True)
     except ModuleNotFoundError as error:
-        raise UserError(f"store: expected the driver {error.name} of that database; found none. Install it.") from None
+        raise UserError(
+            f"store: expected the driver {error.name} of that database; found none. Install it: for PostgreSQL "
+            "pip install 'stackpress[postgresql]'."
+        ) from None
     except sql.exc.ArgumentError:
         raise UserError("store: expected a folder or a database URL; found a URL that cannot be read.") from None
+    raise UserError(f"store: expected a folder, or a database of PostgreSQL or SQLite; found {parsed.drivername}.")
 
 
 def _sqlite(path: Path) -> Engine:
     url = sql.URL.create("sqlite", database=str(path))  # built, not written: a path may hold ? or %
-    engine = sql.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    read_only = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    creator = {"creator": partial(_connect_read_only, path)} if read_only else {}
+    engine = sql.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **creator)
 
     @sql.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        if not read_only:
+            _to_wal(connection)
+            connection.execute("PRAGMA synchronous=FULL")
 
     @sql.event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
@@ -172,18 +220,47 @@ def _sqlite(path: Path) -> Engine:
     return engine
 
 
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """Ask for the write-ahead log, again while another process does: SQLite's own waiting leaves this statement out."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, not even beside the file: where no writer is at work, SQLite needs to be told
+    that the file stays as it is."""
+    at_work = path.with_name(f"{path.name}-wal").exists()
+    uri = f"{path.resolve().as_uri()}?mode=ro{'' if at_work else '&immutable=1'}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+
+
 def _events(connection: Connection, campaign: str) -> tuple[Event, ...]:
     columns = [column for column in events_table.c if column.name != "id"]
     query = sql.select(*columns).where(events_table.c.campaign == campaign).order_by(events_table.c.revision)
     return tuple(Event(**row._mapping) for row in connection.execute(query))
 
 
+def _digest(request: Any) -> str:
+    text = json.dumps(request, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _numbered(key: str | None, number: int) -> str | None:
+    return f"{key}/{number + 1}" if key and number else key
+
+
 def _actor() -> str:
-    try:
+    with contextlib.suppress(OSError, KeyError):
         return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
+    return "unknown"
 
 
 def _cause(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error)
+    return " ".join(str(getattr(error, "orig", None) or error).split())

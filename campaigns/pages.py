@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from campaigns.card import html_cards
-from campaigns.ledger import Event
+from campaigns.events import Event, cells_named, current
 from campaigns.state import CampaignState, Suggestion
 from surrogates.cells import COLUMNS, REQUIRED, Cell
 
@@ -72,12 +72,12 @@ def _phase(state: CampaignState) -> str:
     return _each(advice.best.verdict for advice in state.latest.advice)
 
 
-def spans_of(events: Iterable[Event]) -> dict[str, tuple[Event, Event]]:
-    """The first and the last event that speak of each cell."""
+def spans_of(events: Sequence[Event]) -> dict[str, tuple[Event, Event]]:
+    """The first and the last event that speak of each cell; `events` are a campaign's first ones, in order."""
+    events = current(events)
     spans: dict[str, tuple[Event, Event]] = {}
     for event in events:
-        rows = event.payload.get("rows", [event.payload["row"]] if "row" in event.payload else [])
-        for cell_id in (str(row["cell_id"]) for row in rows):
+        for cell_id in cells_named(event, events):
             spans[cell_id] = (spans.get(cell_id, (event, event))[0], event)
     return spans
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from campaigns.ledger import Event, Ledger
+from campaigns.events import Event
+from campaigns.ledger import Ledger
 from campaigns.pages import Page, campaign_page, cell_page, csv_text, json_text, milliseconds, points_of, spans_of
 from campaigns.state import CampaignState, Suggestion, fold
 from surrogates.errors import UserError

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from campaigns.ledger import SCHEMA_VERSION, Event
+from campaigns.events import Event, current, in_force
 from optimizer.advice import Advice
 from optimizer.rig import Rig
 from surrogates.cells import Cell, Condition
@@ -41,7 +41,7 @@ class CampaignState:
 
     `uid` never changes; `programme` groups campaigns; `history` says whose cells inform the fit beside its own:
     "programme" (the programme's other campaigns), "none", or names of campaigns. `data_revision` is the revision of
-    the last change of the cells.
+    the last change of the cells; `withdrawn` the events that took a cell out of the table, by the cell's id.
     """
 
     name: str
@@ -60,6 +60,7 @@ class CampaignState:
     changed: str = ""
     cells: tuple[Cell, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
+    withdrawn: Mapping[str, Event] = field(default_factory=dict)
 
     @property
     def latest(self) -> Suggestion | None:
@@ -78,47 +79,95 @@ class CampaignState:
 
 def fold(events: Sequence[Event]) -> CampaignState:
     """The campaign that `events` (of one campaign, oldest first, not empty) tell of."""
-    newer = [event for event in events if event.kind not in _FOLDS or event.schema_version > SCHEMA_VERSION]
-    if newer:
-        raise UserError(
-            f"campaign {newer[0].campaign}: expected events this version knows; found {newer[0].kind!r} of schema "
-            f"version {newer[0].schema_version}. It was written by a newer stackpress: update stackpress."
-        )
-    state = _opened(events[0])
-    for event in events[1:]:
-        state = replace(_FOLDS[event.kind](state, event), revision=event.revision, changed=event.time)
-    return state
-
-
-def _opened(event: Event) -> CampaignState:
-    payload = event.payload
+    events = current(events)
+    first, last, holding = events[0], events[-1], in_force(events)
+    rows, withdrawn = table_of(holding)
+    payload = first.payload
     history = payload["history"]
     return CampaignState(
-        name=event.campaign,
+        name=first.campaign,
         uid=payload["uid"],
         programme=payload["programme"],
         objective=payload["objective"],
         conditions=tuple(Condition.model_validate(item) for item in payload["conditions"]),
         rig=Rig.model_validate(payload["rig"]),
-        prior=Prior.from_document(payload["prior"], f"campaign {event.campaign}"),
+        prior=Prior.from_document(payload["prior"], f"campaign {first.campaign}"),
         history=history if isinstance(history, str) else tuple(history),
-        opened=event.time,
-        actor=event.actor,
+        opened=first.time,
+        actor=first.actor,
         citation=payload.get("citation"),
-        changed=event.time,
+        revision=last.revision,
+        data_revision=max(event.revision for event in events if event.kind != "suggested"),
+        changed=last.time,
+        cells=tuple(Cell.model_validate(row) for row in rows.values()),
+        suggestions=tuple(suggestion_of(event) for event in holding if event.kind == "suggested"),
+        withdrawn=withdrawn,
     )
 
 
-def _cells_added(state: CampaignState, event: Event) -> CampaignState:
-    added = tuple(Cell.model_validate(row) for row in event.payload["rows"])
-    return replace(state, cells=state.cells + added, data_revision=event.revision)
+def cell_of(events: Sequence[Event], cell_id: str) -> Cell:
+    """One cell of the table that a campaign's events leave."""
+    return Cell.model_validate(rows_of(events)[cell_id])
 
 
-def _recorded(state: CampaignState, event: Event) -> CampaignState:
-    cell = Cell.model_validate(event.payload["row"])
-    known = state.cell(cell.cell_id) is not None
-    cells = tuple(cell if old.cell_id == cell.cell_id else old for old in state.cells)
-    return replace(state, cells=cells if known else (*state.cells, cell), data_revision=event.revision)
+def rows_of(events: Sequence[Event]) -> Rows:
+    """The table of cells that a campaign's events leave, unread: each row was checked when it was stored."""
+    return table_of(in_force(current(events)))[0]
+
+
+Rows = dict[str, dict[str, Any]]
+"""The table of cells as it is stored: under each cell's id its columns, empty ones left out."""
+
+
+def table_of(events: Iterable[Event]) -> tuple[Rows, dict[str, Event]]:
+    """The rows that events in force leave, in the order in which the cells were built, and the cells withdrawn.
+
+    Raises `UserError` where an event speaks of a cell that is not there, or builds one that is: what has been checked
+    when it was stored never does; what is left when an event is undone may.
+    """
+    rows: Rows = {}
+    withdrawn: dict[str, Event] = {}
+    for event in events:
+        match event.kind:
+            case "cells_added":
+                for row in event.payload["rows"]:
+                    _build(rows, withdrawn, event, row)
+            case "recorded" | "corrected":
+                for change in event.payload["changes"]:
+                    _change(rows, withdrawn, event, change)
+            case "withdrawn":
+                cell_id = event.payload["cell_id"]
+                _check_there(rows, event, cell_id)
+                del rows[cell_id]
+                withdrawn[cell_id] = event
+    return rows, withdrawn
+
+
+def _build(rows: Rows, withdrawn: Mapping[str, Event], event: Event, row: dict[str, Any]) -> None:
+    if row["cell_id"] in rows or row["cell_id"] in withdrawn:
+        raise UserError(
+            f"cell {row['cell_id']}: expected to be new where event {event.revision} builds it; found it built by an "
+            f"earlier event. Undo event {event.revision} first."
+        )
+    rows[row["cell_id"]] = row
+
+
+def _change(rows: Rows, withdrawn: Mapping[str, Event], event: Event, change: Mapping[str, Any]) -> None:
+    cell_id = change["cell_id"]
+    if change["before"] is None:
+        _build(rows, withdrawn, event, {"cell_id": cell_id, **change["after"]})
+        return
+    _check_there(rows, event, cell_id)
+    row = {**rows[cell_id], **change["after"]}
+    rows[cell_id] = {name: value for name, value in row.items() if value is not None}
+
+
+def _check_there(rows: Rows, event: Event, cell_id: str) -> None:
+    if cell_id not in rows:
+        raise UserError(
+            f"cell {cell_id}: expected to be in the table where event {event.revision} ({event.kind}) speaks of it; "
+            f"found none. Undo event {event.revision} first."
+        )
 
 
 def suggestion_of(event: Event) -> Suggestion:
@@ -136,18 +185,6 @@ def suggestion_of(event: Event) -> Suggestion:
         advice=tuple(Advice.model_validate(item) for item in payload["advice"]),
         cell_ids=tuple(tuple(ids) for ids in payload["cell_ids"]),
     )
-
-
-def _suggested(state: CampaignState, event: Event) -> CampaignState:
-    return replace(state, suggestions=(*state.suggestions, suggestion_of(event)))
-
-
-_FOLDS: dict[str, Any] = {
-    "campaign_opened": lambda state, _: state,
-    "cells_added": _cells_added,
-    "recorded": _recorded,
-    "suggested": _suggested,
-}
 
 
 def data_hash(cells: Iterable[Cell]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from surrogates.errors import UserError
@@ -12,6 +13,11 @@ DEFAULT_STORE = "mlruns"
 def exists(store: str | Path) -> bool:
     """Whether there is a ledger to read; of a database URL that is left to the database."""
     return "://" in str(store) or (Path(store) / "ledger.db").exists()
+
+
+def shown(store: str | Path) -> str:
+    """A store as messages call it: without the password that a database URL may hold."""
+    return re.sub(r"(://[^/@]*:)[^/]*@", r"\1***@", str(store))
 
 
 def check_exists(store: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables of cells in files: .csv, .tsv, .txt and .xlsx in, .csv out.
+"""Tables of cells from files: .csv, .tsv, .txt, .xlsx and .parquet.
 
 `read_table` gives every row as a `Cell`, or raises one `UserError` (the file as a whole) or `TableError` (its rows and
 columns) that says where, what was expected, what was found and what to do. Nothing is returned in part.
@@ -7,18 +7,16 @@ Row numbers are those a spreadsheet shows. Units are converted in `campaigns.uni
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-from campaigns.grid import CONTROL, ERRORS, Grid, Line, file_content, grid_of_text, read_grid, refusal
+from campaigns.grid import ERRORS, Grid, Line, file_content, grid_of_text, read_grid
 from campaigns.units import CONVERSIONS, Conversion, current_unit, fold, refused, spellings
 from surrogates.cells import COLUMNS, REQUIRED, Cell, check_cells
 from surrogates.errors import Problem, TableError
@@ -80,28 +78,6 @@ def read_bytes(content: bytes, source: str, defaults: Mapping[str, Any] = {}) ->
 def read_text(text: str, source: str, defaults: Mapping[str, Any] = {}) -> Table:
     """As `read_table`, from text separated by commas, semicolons or tabs."""
     return _table(grid_of_text(text, source), source, defaults)
-
-
-def write_table(cells: Iterable[Cell], path: Path | str) -> None:
-    """Write `cells` to a .csv that `read_table` reads back as equal cells; unknown columns come back as text."""
-    rows = [cell.row() for cell in cells]
-    names = [name for name in COLUMNS if name in REQUIRED or any(name in row for row in rows)]
-    names += dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    text = stream.getvalue()
-    if PurePath(path).suffix.lower() != ".csv":
-        raise refusal(str(path), "a name that ends in .csv", PurePath(path).name, "Tables are written as CSV only.")
-    if control := CONTROL.search(text):
-        raise refusal(str(path), "printable text", f"the control character {control[0]!r}", "Take it out of the cells.")
-    try:
-        # Spreadsheet programs take UTF-8 for what it is only with the mark; plain ASCII stays plain.
-        Path(path).write_bytes(text.encode("ascii" if text.isascii() else "utf-8-sig"))
-    except (OSError, ValueError) as error:
-        found = getattr(error, "strerror", None) or str(error)
-        raise refusal(str(path), "a file that can be written", found, "Choose another folder or name.") from None
 
 
 _Rows = dict[str, tuple[Line, dict[str, Any]]]

@@ -242,11 +242,12 @@ def check_condition(condition: Condition | Mapping[str, Any]) -> Condition:
         raise UserError("\n".join(str(problem) for problem in problems)) from None
 
 
-def to_frame(cells: Iterable[Cell]) -> pd.DataFrame:
-    """The cells as a DataFrame: every known column in the schema's order, then any other columns."""
+def to_frame(cells: Iterable[Cell | Mapping[str, Any]]) -> pd.DataFrame:
+    """Cells, or their rows, as a DataFrame: every known column in the schema's order, then any other columns."""
     import pandas as pd
 
-    rows = [cell.model_dump() for cell in cells]
+    empty = dict.fromkeys(COLUMNS)
+    rows = [cell.model_dump() if isinstance(cell, Cell) else {**empty, **cell} for cell in cells]
     extra = list(dict.fromkeys(name for row in rows for name in row if name not in COLUMNS))
     return pd.DataFrame(rows, columns=[*COLUMNS, *extra])
 

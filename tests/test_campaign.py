@@ -37,7 +37,10 @@ def test_the_loop(campaign: Campaign, store: Path) -> None:
     assert again.history["kind"].tolist() == [
         "campaign_opened", "cells_added", "suggested", "recorded", "suggested", "recorded",
     ]  # fmt: skip
-    assert again.history["what"][3] == "ti-004: cycle_life_h, status"
+    assert again.history["what"][3] == f"recorded ti-004, new: running at {cell.pressure_kpa:g} kPa"
+    assert again.history["what"][5] == (
+        "recorded ti-004: status running -> ended, cycle_life_h 20 -> 88, end_reason short"
+    )
 
 
 def test_suggestion_says_what_it_was_computed_from(campaign: Campaign) -> None:
@@ -71,7 +74,7 @@ def test_add_takes_all_or_none(campaign: Campaign) -> None:
     good, _ = world(2, seed=1)
     taken = good.model_copy(update={"cell_id": "wen2025-ti-20"})
     with pytest.raises(
-        TableError, match="cell wen2025-ti-20, column cell_id: expected an id that campaign ti does not have"
+        TableError, match="cell wen2025-ti-20: expected pressure_kpa 20, cycle_life_h 14, as campaign ti has it"
     ):
         campaign.add([good, taken])
     other_unit = good.model_copy(update={"current_density_unit": "A/g"})

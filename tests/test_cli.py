@@ -13,7 +13,7 @@ import pytest
 
 from campaigns import cli
 
-HEAVY = ("torch", "mlflow", "botorch", "gpytorch", "sklearn", "matplotlib", "pandas")
+HEAVY = ("alembic", "pyarrow", "torch", "mlflow", "botorch", "gpytorch", "sklearn", "matplotlib", "pandas")
 NEW = ["--pair", "Zn||MnO2", "--electrolyte", "2 M ZnSO4", "--current", "1", "--current-unit", "mA/cm2"]
 TABLE = "cell_id,pressure_kpa,status,cycle_life_h\na-1,30,ended,22\na-2,140,ended,71\na-3,400,running,120\n"
 
@@ -117,6 +117,14 @@ def test_figures_on_request(shell: Shell, table: str, store: Path) -> None:
         ),
         (["add", "a", "missing.csv"], "missing.csv: expected a file that can be read"),
         (["suggest", "a", "-n", "0"], "expected 1 to 50 cells; found 0"),
+        (["correct", "a", "a-9", "--life-h", "3"], "cell a-9: expected a cell of campaign a; found a-1, a-2, a-3"),
+        (["correct", "a", "a-1", "--life-h", "22"], "found every value as it is already"),
+        (["correct", "a", "a-1", "--life-h", "3", "--seen-revision", "1"], "found it changed since by event 2"),
+        (["withdraw", "a", "a-1", "--reason", " "], "withdraw a-1: expected a reason"),
+        (["undo", "a", "7"], "undo: expected an event from 1 to 2; found 7"),
+        (["history", "a", "--cell", "z"], "cell z: expected a cell that campaign a has or had"),
+        (["export", "a", "a.docx"], "a.docx: expected a name that ends in .csv, .xlsx, .parquet"),
+        (["import", "a", "missing.jsonl"], "missing.jsonl: expected a file that can be read"),
     ],
 )
 def test_the_users_mistakes_are_exit_2_and_one_message(
@@ -153,7 +161,23 @@ def test_our_faults_are_exit_1_without_a_traceback(shell: Shell, monkeypatch: py
 def test_every_command_explains_itself(shell: Shell) -> None:
     code, out, _ = shell("--help")
     assert code == 0
-    for verb in ("demo", "new", "add", "suggest", "record", "show", "prior", "sync", "ui"):
+    for verb in (
+        "demo",
+        "new",
+        "add",
+        "suggest",
+        "record",
+        "correct",
+        "withdraw",
+        "undo",
+        "history",
+        "export",
+        "import",
+        "show",
+        "prior",
+        "sync",
+        "ui",
+    ):
         assert f"  {verb} " in out
         assert subprocess.run([sys.executable, "-m", "campaigns.cli", verb, "--help"], check=True, capture_output=True)
 
@@ -191,6 +215,9 @@ def test_what_is_imported_when(shell: Shell, table: str, store: Path) -> None:
     assert loaded_by(store, "suggest", "a") == {"torch"}
     assert loaded_by(store, "record", "a", "a-3", "--life-h", "130") == set()
     assert loaded_by(store, "show", "a") == set()
+    assert loaded_by(store, "history", "a") == set()
+    assert loaded_by(store, "correct", "a", "a-3", "--life-h", "125") == set()
+    assert loaded_by(store, "undo", "a") == set()
 
 
 def test_mlflow_is_updated_after_the_answer(
@@ -231,3 +258,72 @@ def test_large_pressures_are_written_out(shell: Shell, tmp_path: Path) -> None:
     shell("add", "a", str(path))
     out = shell("suggest", "a")[1]
     assert "e+0" not in out
+
+
+def test_what_was_said_wrongly_is_mended(shell: Shell, table: str) -> None:
+    shell("new", "a", *NEW)
+    shell("add", "a", table)
+    out = shell("correct", "a", "a-1", "--pressure-kpa", "33", "--set", "separator=glass", "--reason", "gauge")[1]
+    assert out.startswith("Corrected a-1: pressure_kpa 30 -> 33, separator glass (gauge).\nTo take that back: ")
+    assert out.endswith(" a 3\n")
+    assert shell("withdraw", "a", "a-2", "--reason", "leaked")[1].startswith("Withdrew a-2 (leaked).")
+    assert "a-2" not in shell("show", "a")[1]
+    assert shell("undo", "a")[1].startswith("Undid 4: withdrew a-2 (leaked).")
+    assert "a-2" in shell("show", "a")[1]
+    lines = shell("history", "a")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["event", "1", "2", "3", "4", "5"]
+    assert lines[4].endswith("withdrew a-2 (leaked) [undone by 5]")
+    assert "added 3 cells from" in lines[2]
+    assert [line["revision"] for line in shell.json("history", "a", "--cell", "a-1")] == [2, 3]
+    assert shell.json("undo", "a", "3")["payload"] == {"revision": 3}
+    assert shell.json("correct", "a", "a-1", "--life-h", "23")["payload"]["changes"] == [
+        {"cell_id": "a-1", "before": {"cycle_life_h": 22.0}, "after": {"cycle_life_h": 23.0}}
+    ]
+
+
+def test_a_table_that_was_mended_is_added_again(shell: Shell, table: str) -> None:
+    shell("new", "a", *NEW)
+    shell("add", "a", table)
+    out = shell("add", "a", table)[1]
+    assert "Note: 3 cells passed over, there already and unchanged" in out
+    assert "Added 0 cells to a, which now has 3" in out
+    Path(table).write_text(TABLE.replace("71", "74") + "a-4,900,planned,\n")
+    code, _, err = shell("add", "a", table)
+    assert code == 2
+    assert "cell a-2: expected cycle_life_h 71, as campaign a has it; found cycle_life_h 74" in err
+    assert "--correct" in err
+    document = shell.json("add", "a", table, "--correct")
+    assert (document["added"], document["corrected"], document["unchanged"]) == (["a-4"], ["a-2"], ["a-1", "a-3"])
+
+
+def test_requests_sent_twice_are_stored_once(shell: Shell, table: str) -> None:
+    shell("new", "a", *NEW)
+    request = ["record", "a", "x", "--pressure-kpa", "50", "--key", "tuesday-1"]
+    assert shell(*request) == shell(*request)
+    assert shell.json("show", "a")["revision"] == 2
+    assert "expected a key of its own" in shell(*request, "--status", "running")[2]
+
+
+def test_out_into_a_file_and_in_again(
+    shell: Shell, table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell("new", "a", *NEW)
+    shell("add", "a", table)
+    shell("withdraw", "a", "a-2", "--reason", "leaked")
+    file = str(tmp_path / "a.jsonl")
+    assert "3 events of a, read back and compared" in shell("export", "a", file)[1]
+    other = Shell(capsys, tmp_path / "other")
+    assert "a is as " in other("import", "a", file)[1]
+    assert "3 events, 2 cells" in other("import", "a", file)[1]
+    assert other("history", "a")[1] == shell("history", "a")[1]
+    other("record", "a", "a-3", "--life-h", "130")
+    shell("record", "a", "a-3", "--life-h", "140")
+    shell("export", "a", file)
+    assert "found another from event 4 on: recorded by" in other("import", "a", file)[2]
+    assert "found them in campaign a" in other("import", "b", file)[2]
+    (tmp_path / "a.jsonl").write_text((tmp_path / "a.jsonl").read_text().replace("leaked", "fine"))
+    assert "lines that are not those" in other("import", "a", file)[2]
+    for suffix in ("csv", "xlsx", "parquet"):
+        path = str(tmp_path / f"out.{suffix}")
+        assert "2 cells of a, read back and compared" in shell("export", "a", path)[1]
+        assert "2 cells passed over" in shell("add", "a", path)[1]

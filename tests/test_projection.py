@@ -21,6 +21,7 @@ from campaigns import background, pages, projection
 from campaigns.background import sync_in_background
 from campaigns.ledger import Ledger
 from campaigns.projection import BusyError, SyncReport, located, sync
+from campaigns.state import fold
 from campaigns.store import mlflow_folder
 from surrogates.errors import UserError
 from surrogates.prior import Prior
@@ -126,7 +127,12 @@ def suggested(ledger: Ledger, name: str, *advices: dict[str, Any]) -> None:
 
 
 def recorded(ledger: Ledger, name: str, row: dict[str, Any]) -> None:
-    append(ledger, name, "recorded", {"row": row, "changed": ["status"]})
+    """The cell is as `row` says, whatever was there."""
+    known = fold(ledger.events(name)).cell(row["cell_id"])
+    after = {**(dict.fromkeys(known.row()) if known else {}), **row}
+    after.pop("cell_id")
+    change = {"cell_id": row["cell_id"], "before": {} if known else None, "after": after}
+    append(ledger, name, "recorded", {"changes": [change]})
 
 
 def append(ledger: Ledger, name: str, kind: str, payload: dict[str, Any]) -> None:
@@ -240,7 +246,7 @@ def test_a_suggestion_is_logged_at_its_revision_to_four_digits(two: Ledger, fold
 
 def test_the_second_condition_has_keys_of_its_own(two: Ledger, folder: Path) -> None:
     suggested(two, "both", advice(TI, 100), {**advice(VO2, 200), "proposals": []})
-    append(two, "both", "recorded", {"row": cell("both-1", 100, "planned"), "changed": []})
+    recorded(two, "both", cell("both-1", 100, "planned"))
     suggested(two, "both", advice(TI, 100), advice(VO2, 300))
     sync(two, folder)
     metrics = picture(folder)["both"][4]

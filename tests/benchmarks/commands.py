@@ -27,7 +27,7 @@ def run() -> list[dict[str, Any]]:
         times: dict[str, list[float]] = {}
         for number in range(REPEATS):
             for name, command in _commands(number).items():
-                times.setdefault(name, []).append(_seconds_to_answer(command, environment))
+                times.setdefault(name, []).append(seconds_to_answer(command, environment))
     imports = median(times["import torch, botorch"])
     return [
         {"what": name, "median s": median(t), "fastest s": min(t), "of the imports": median(t) / imports}
@@ -47,7 +47,8 @@ def _commands(number: int) -> dict[str, list[str]]:
     }
 
 
-def _seconds_to_answer(command: list[str], environment: dict[str, str]) -> float:
+def seconds_to_answer(command: list[str], environment: dict[str, str]) -> float:
+    """From the start of a command until the first of its answer is printed."""
     start = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
