@@ -169,7 +169,8 @@ def _paired(halves: list[dict[str, object]], into: int, kind: Kind) -> list[tupl
         else:
             rows.append(_row(open_in, half, kind))
             open_in = None
-    return [*rows, _row(open_in, None, kind)] if open_in is not None else rows
+    # A charge whose discharge has not come is no cycle yet; a plating is one that has begun.
+    return [*rows, _row(open_in, None, kind)] if open_in is not None and kind != "full" else rows
 
 
 def _row(first: dict[str, object] | None, second: dict[str, object] | None, kind: Kind) -> tuple[object, ...]:

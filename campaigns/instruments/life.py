@@ -85,8 +85,9 @@ class _Half:
 def judge(test: Series, halves: pl.DataFrame, cycles: pl.DataFrame, kind: Kind, limits: Limits = Limits()) -> Life:
     """The life of a plating, symmetric or full cell. Fade of a full cell is `efficiency.end_of_life`, not judged here."""
     runs = list(_halves(test, halves, limits))
+    # Within a half-cycle the voltage tells when, its charge only that: voltage comes first (sorting keeps the order).
     signs = [*_voltage_signs(runs, kind, limits), *_charge_signs(runs, cycles, kind, limits)]
-    signs = sorted(signs, key=lambda sign: (sign.time_s, sign.mode != "short"))
+    signs = sorted(signs, key=lambda sign: sign.half)
     remarks = tuple(_noisy(runs, limits)) if kind != "full" else ()
     if not signs:
         return Life(float(test.frame[TIME][-1]) / 3600, _whole_before(cycles, np.inf), None, (), remarks)

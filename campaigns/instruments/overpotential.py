@@ -1,7 +1,7 @@
 """Nucleation overpotential of a plating: tip, plateau and their difference, all in mV and positive.
 
-    tip       the largest |V| at the start of the plating, from a parabola through its neighbours (noise makes a bare
-              extreme too large)
+    tip       the largest |V| at the start of the plating, from a curve through its neighbours (noise makes a bare extreme
+              too large)
     plateau   the median |V| over the later part of the same plating
     difference = tip - plateau
 
@@ -10,6 +10,7 @@ Papers differ in which of them they call the nucleation overpotential (domain E4
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,8 @@ from campaigns.instruments.series import TIME, VOLTAGE, Series
 from surrogates.errors import UserError
 
 TIP_PART, PLATEAU_PART = 0.3, (0.5, 0.95)  # of the plating's duration
-LEAST_RECORDS, WIDEST = 8, 40  # records in a plating; neighbours on each side of the tip
-FIT_SLACK = 1.15  # a parabola is good while what it leaves is within this factor of the noise
-OPEN_CIRCUIT_RECORDS = 3  # the first records of a step still show the voltage before it
+LEAST_RECORDS, WIDEST = 8, 20  # records in a plating; neighbours on each side of the tip
+SLACK = 4.0  # standard deviations by which chi squared of a fit may exceed its degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,47 @@ def _noise(values: np.ndarray) -> float:
 
 
 def _tip(time: np.ndarray, size: np.ndarray, noise: float) -> float:
-    """The curve's maximum: of the widest parabola about it that leaves no more than noise."""
-    peak = int(np.argmax(_smoothed(size))) if noise > 0 else int(np.argmax(size))
-    best = float(size[peak])
+    """The curve's maximum: of an exponential decay where that describes it, else of a cubic about the extreme."""
     if noise <= 0:
-        return best
-    for reach in range(2, WIDEST):
+        return float(np.max(size))
+    peak = int(np.argmax(_smoothed(size)))
+    decay = _decay(time[peak:], size[peak:], noise)
+    if decay is None:
+        return _cubic(time, size, peak, noise)
+    start = peak
+    # Noise may put the extreme after the tip: records before it that lie on the same decay belong to it.
+    while start > 0 and abs(size[start - 1] - decay(time[start - 1] - time[peak])) <= 3 * noise:
+        start -= 1
+    return float(decay(time[start] - time[peak]))
+
+
+def _decay(time: np.ndarray, size: np.ndarray, noise: float) -> Callable[[float], float] | None:
+    """a + b exp(-t / tau) with the best tau of a grid, as a function of t; None where it leaves more than noise."""
+    elapsed = time - time[0]
+    best: tuple[float, float, float, float] | None = None
+    for tau in np.geomspace(max(elapsed[1], 1e-6), 4 * elapsed[-1], 60) if len(elapsed) >= LEAST_RECORDS else ():
+        design = np.column_stack([np.ones_like(elapsed), np.exp(-elapsed / tau)])
+        (level, height), *_ = np.linalg.lstsq(design, size, rcond=None)
+        left = float(np.sum((size - design @ [level, height]) ** 2)) / noise**2
+        if best is None or left < best[0]:
+            best = (left, float(level), float(height), float(tau))
+    freedom = len(elapsed) - 3
+    if best is None or best[0] > freedom + SLACK * np.sqrt(2 * freedom):
+        return None
+    _, level, height, tau = best
+    return lambda t: level + height * float(np.exp(-t / tau))
+
+
+def _cubic(time: np.ndarray, size: np.ndarray, peak: int, noise: float) -> float:
+    """The maximum of the cubic over as many records about the peak as leave no more than noise."""
+    best = float(size[peak])
+    for reach in range(LEAST_RECORDS // 2, WIDEST):
         low, high = max(peak - reach, 0), min(peak + reach + 1, len(size))
-        if high - low < 5:
-            continue
-        x = (time[low:high] - time[peak]) / max(time[high - 1] - time[low], 1e-9)
-        fit = np.polynomial.Polynomial.fit(x, size[low:high], 2)
-        left = float(np.sqrt(np.sum((size[low:high] - fit(x)) ** 2) / max(high - low - 3, 1)))
-        if left > FIT_SLACK * noise and reach > 2:
-            break
-        best = float(np.max(fit(np.linspace(x[0], x[-1], 101))))
+        freedom = high - low - 4
+        fit = np.polynomial.Polynomial.fit(time[low:high], size[low:high], 3)
+        left = float(np.sum((size[low:high] - fit(time[low:high])) ** 2)) / noise**2
+        if freedom >= 2 and left <= freedom + SLACK * np.sqrt(2 * freedom):
+            best = float(np.max(fit(np.linspace(time[low], time[min(peak + 3, high - 1)], 101))))
     return best
 
 
