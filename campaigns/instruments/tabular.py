@@ -141,10 +141,13 @@ def _has_letter(field: str) -> bool:
     return any(letter.isalpha() for letter in field)
 
 
-def scan(table: Table, header: Header, source: str) -> Found:
-    """The columns of `header.found` and raw channels, numbers as Float64 in the schema's units, the rest as text."""
-    raw = raw_channels(header.fields, header.found.values())
-    positions = {name: one.position for name, one in header.found.items()} | raw
+def scan(table: Table, header: Header, source: str, more: Mapping[str, int] | None = None) -> Found:
+    """The columns of `header.found`, numbers as Float64 in the schema's units, the rest as text.
+
+    Beside them columns by position that are kept as they are: `more`, or else the raw channels.
+    """
+    raw = raw_channels(header.fields, header.found.values()) if more is None else more
+    positions = {**{name: one.position for name, one in header.found.items()}, **raw}
     texts = {name for name, one in header.found.items() if one.kind in ("text", "date") or one.factor == CLOCK}
     numbers = {position for name, position in positions.items() if name not in texts}
     try:
@@ -255,6 +258,15 @@ def _timed(frame: pl.DataFrame, source: str) -> Found:
         notes.append("test time was taken from the wall clock")
         return frame.with_columns(pl.col(series.UNIX_TIME).alias(series.TIME)), tuple(notes)
     raise refusal(source, "a test time, step time or date in every record", "none that is understood", _REMEDY)
+
+
+def settled_time(rows: pl.DataFrame) -> pl.DataFrame:
+    """The times of a log that is no test: clocks as seconds, dates as seconds since 1970."""
+    frame = _clocks(rows)
+    if series.UNIX_TIME not in frame.columns:
+        return frame
+    moments = _moments(frame[series.UNIX_TIME])
+    return frame.drop(series.UNIX_TIME) if moments is None else frame.with_columns(moments.alias(series.UNIX_TIME))
 
 
 def _moments(dates: pl.Series) -> pl.Series | None:
