@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from campaigns import instruments_cli
 from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder
 
 if TYPE_CHECKING:
@@ -113,14 +114,8 @@ def new(
     _say(f"Add what was measured: {_command('add', store)} {name} cells.csv")
 
 
-@app.command()
-def add(
-    name: Name,
-    table: Annotated[Path, typer.Argument(help="CSV or XLSX, one row a cell; blank conditions are the campaign's.")],
-    store: Store = DEFAULT_STORE,
-    as_json: AsJson = False,
-) -> None:
-    """Add a table of cells, all or none."""
+def add_table(name: str, table: Path, store: str, as_json: bool) -> None:
+    """Add a table of cells (CSV or XLSX, one row a cell; blank conditions are the campaign's), all or none."""
     from campaigns.campaign import Campaign
     from campaigns.tables import read_table
 
@@ -138,6 +133,9 @@ def add(
         _say(f"Note: {note}")
     _say(f"Added {len(ids)} cell{'s' * (len(ids) > 1)} to {name}, which now has {len(campaign.state.cells)}.")
     _say(f"Ask what to test next: {_command('suggest', store)} {name}")
+
+
+instruments_cli.register(app, add_table)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import pytest
 
 from campaigns import cli
 
-HEAVY = ("torch", "mlflow", "botorch", "gpytorch", "sklearn", "matplotlib", "pandas")
+HEAVY = ("torch", "mlflow", "botorch", "gpytorch", "sklearn", "matplotlib", "pandas", "polars")
 NEW = ["--pair", "Zn||MnO2", "--electrolyte", "2 M ZnSO4", "--current", "1", "--current-unit", "mA/cm2"]
 TABLE = "cell_id,pressure_kpa,status,cycle_life_h\na-1,30,ended,22\na-2,140,ended,71\na-3,400,running,120\n"
 
@@ -150,7 +150,7 @@ def test_our_faults_are_exit_1_without_a_traceback(shell: Shell, monkeypatch: py
 def test_every_command_explains_itself(shell: Shell) -> None:
     code, out, _ = shell("--help")
     assert code == 0
-    for verb in ("demo", "new", "add", "suggest", "record", "show", "sync", "ui"):
+    for verb in ("demo", "new", "add", "inspect", "map", "suggest", "record", "show", "sync", "ui"):
         assert f"  {verb} " in out
         assert subprocess.run([sys.executable, "-m", "campaigns.cli", verb, "--help"], check=True, capture_output=True)
 

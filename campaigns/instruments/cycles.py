@@ -143,7 +143,7 @@ def _into(halves: pl.DataFrame, kind: Kind, plating: Plating) -> tuple[int, list
     if kind == "full":
         return 1, []
     if plating != "first":
-        return (1 if plating == "charge" else -1), [f"plating is the {plating} direction, as said"]
+        return (1 if plating == "charge" else -1), []
     into = int(halves["direction"][0])
     word = CHARGE if into > 0 else DISCHARGE
     if kind == "plating" and len(halves) >= 4:
@@ -154,7 +154,7 @@ def _into(halves: pl.DataFrame, kind: Kind, plating: Plating) -> tuple[int, list
                 f"plating: expected the first half-cycle ({word}) to be the plating one; found that it, not the other, "
                 f"ends at the cut-off ({last[into]:.3g} V). Say which it is: plating charge or plating discharge."
             )
-    return into, [f"plating is the {word} direction: that of the first half-cycle"] if kind == "plating" else []
+    return into, []
 
 
 def _paired(halves: list[dict[str, object]], into: int, kind: Kind) -> list[tuple[object, ...]]:

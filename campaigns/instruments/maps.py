@@ -35,7 +35,8 @@ def guesses(path: Path) -> tuple[list[str], list[str], dict[str, Source]]:
     if not rows:
         raise refusal(str(path), "a table with a header", "none", "Export the test as CSV or XLSX.")
     *_, fields, below, found = max(rows, key=lambda row: row[:3])
-    return fields, below, found
+    first = {source.position: quantity for quantity, source in reversed(found.items())}
+    return fields, below, {quantity: found[quantity] for quantity in found if quantity in first.values()}
 
 
 def save(name: str, chosen: Mapping[str, str], store: str | Path) -> Path:
@@ -53,6 +54,19 @@ def save(name: str, chosen: Mapping[str, str], store: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(chosen), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def spelled(source: Source) -> str:
+    """A guess as it is saved: the header, and the unit that stands for its factor."""
+    if source.kind in UNITLESS:
+        return source.header
+    unit = next(unit for unit, factor in UNITS[source.kind].items() if factor == source.factor)
+    return f"{source.header}={unit}"
+
+
+def header_of(text: str) -> str:
+    """The header in "header=unit"."""
+    return text.rpartition("=")[0] or text
 
 
 def load(name: str, store: str | Path) -> TableFormat:

@@ -7,7 +7,7 @@ reference cycle, mass and area, and whether the test is over.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, get_args
 
 import polars as pl
@@ -176,6 +176,10 @@ def _metrics(halves: pl.DataFrame, table: pl.DataFrame, life: Life, words: Words
         found.append(efficiency.reservoir_efficiency(halves, into))
     elif words.kind != "symmetric":
         found.append(efficiency.mean_efficiency(table, words.formation, _last_sound(table, life)))
+    if words.kind == "plating":
+        # The sign alone does not tell plating from stripping: which was taken stands beside the number.
+        way = {"plating_direction": "charge" if into > 0 else "discharge"}
+        found = [replace(one, settings={**one.settings, **way}) for one in found if one is not None]
     if words.kind == "full" and len(table):
         found += _fade(table, words)
     return {metric.name: metric for metric in found if metric is not None}

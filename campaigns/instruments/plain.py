@@ -7,7 +7,7 @@ from campaigns.instruments.columns import KINDS, Names
 from campaigns.instruments.tabular import TableFormat
 
 _OWN: Names = {
-    series.TIME: ("time", "t", "elapsed time", "run time", "total time"),
+    series.TIME: ("total time", "elapsed time", "run time", "test time", "time", "t"),
     series.VOLTAGE: ("voltage", "potential", "cell voltage", "U", "E", "V"),
     series.CURRENT: ("current", "I", "cell current"),
     series.UNIX_TIME: ("date", "timestamp", "datetime"),

@@ -63,6 +63,12 @@ def read(path: Path | str, reader: Reader | None = None) -> Series:
         return Series(frame, chosen.name, str(path), sample.digest, (*notes, *told))
 
 
+def recognised(path: Path) -> str | None:
+    """The name of the format of a file, None where no reader knows it."""
+    with opened(path) as (sample, tables):
+        return next((one.name for one in READERS if one.recognises(sample, tables)), None)
+
+
 def read_joined(paths: Sequence[Path | str], reader: Reader | None = None) -> Series:
     """One test that was written to one file or several."""
     return joined([read(path, reader) for path in paths])
