@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from campaigns.instruments import series
-from campaigns.instruments.columns import STEP_TIME, is_complete, raw_channels, resolve
+from campaigns.instruments.columns import CLOCK, STEP_TIME, is_complete, raw_channels, resolve
 from campaigns.instruments.flat import PARQUET, Sample, Table
 from campaigns.instruments.series import refusal
 from campaigns.instruments.tabular import Found, TableFormat, settled
+from surrogates.errors import UserError
 
 NAMES = {
     series.TIME: ("test_time",),
@@ -47,22 +50,25 @@ class _Bdf(TableFormat):
 
 
 def _parquet(sample: Sample) -> Found:
+    """Read by pyarrow: polars answers a damaged file with a panic on the terminal."""
     source = str(sample.path)
     try:
-        lazy = pl.scan_parquet(sample.path)
-        names = lazy.collect_schema().names()
+        names = pq.read_schema(sample.path).names
         found = resolve(names, {**NAMES, series.UNIX_TIME: ("unix_time_second", "Unix Time / s")})
         if not is_complete(found):
             raise refusal(source, "Parquet in Battery Data Format", f"columns {', '.join(names)[:200]}", "Rename them.")
-        raw = raw_channels(names, found.values())
-        quantities = [
-            (pl.col(one.header) * one.factor if one.factor not in (0.0, 1.0) else pl.col(one.header)).alias(name)
-            for name, one in found.items()
-        ]
-        rows = lazy.select(*quantities, *(pl.col(names[at]).alias(name) for name, at in raw.items())).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        found_words = " ".join(str(error).split())[:160]
-        raise refusal(source, "a whole Parquet file", found_words, "Write or copy it again.") from None
+        places = {name: one.position for name, one in found.items()} | raw_channels(names, found.values())
+        table = pq.read_table(sample.path, columns=[names[place] for place in places.values()])
+        frame = pl.from_arrow(table)
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        words = " ".join(str(error).split())[:160]
+        raise refusal(source, "a whole Parquet file", words, "Write or copy it again.") from None
+    assert isinstance(frame, pl.DataFrame)
+    factors = {name: one.factor for name, one in found.items() if one.factor not in (CLOCK, 1.0)}
+    rows = frame.select(pl.col(names[place]).alias(name) for name, place in places.items())
+    rows = rows.with_columns(pl.col(name) * factor for name, factor in factors.items())
     return settled(rows, source)
 
 

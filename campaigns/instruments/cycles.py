@@ -39,6 +39,7 @@ WORDS: dict[Kind, tuple[str, str]] = {
 
 REST_FRACTION = 1e-3  # of the test's current: less is a rest with an offset
 REACHED_V, REACHED_AH = 0.02, 0.999  # of the voltage window, of the usual charge: a half-cycle that came to its end
+CLIMB = 3.0  # times its usual voltage: where a strip ends at its cut-off
 MIDWAY = 0.5  # a first half-cycle with less charge than this part of the next ones began in another file
 
 
@@ -146,14 +147,15 @@ def _into(halves: pl.DataFrame, kind: Kind, plating: Plating) -> tuple[int, list
         return (1 if plating == "charge" else -1), []
     into = int(halves["direction"][0])
     word = CHARGE if into > 0 else DISCHARGE
-    if kind == "plating" and len(halves) >= 4:
-        ends = halves.group_by("direction").agg(pl.col("voltage_last_v").abs().median())
-        last = dict(ends.iter_rows())
-        if last.get(into, 0.0) > last.get(-into, 0.0) * 2:
-            raise UserError(
-                f"plating: expected the first half-cycle ({word}) to be the plating one; found that it, not the other, "
-                f"ends at the cut-off ({last[into]:.3g} V). Say which it is: plating charge or plating discharge."
-            )
+    climbs = halves.select(
+        pl.col("direction"), (pl.col("voltage_last_v").abs() > CLIMB * pl.col("voltage_median_v").abs()).alias("climbs")
+    )
+    often = dict(climbs.group_by("direction").agg(pl.col("climbs").mean()).iter_rows())
+    if kind == "plating" and len(halves) >= 4 and often.get(into, 0.0) > 0.5 > often.get(-into, 0.0):
+        raise UserError(
+            f"plating: expected the first half-cycle ({word}) to be the plating one; found that it, not the other, "
+            "climbs to a cut-off, as a strip does. Say which plates: --plating charge or --plating discharge."
+        )
     return into, []
 
 

@@ -35,12 +35,16 @@ _BINARY = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 @dataclass(frozen=True)
 class Table:
-    """A table in a text file on disk: `lines` are its first lines, `encoding` that of the file, `sheet` its sheet."""
+    """A table in a text file on disk: `lines` are its first lines, `encoding` that of the file, `sheet` its sheet.
+
+    `is_cut`: the file does not end with a line's end, so its last record may be part of one.
+    """
 
     path: Path
     lines: tuple[str, ...]
     encoding: str = "utf-8"
     sheet: str = ""
+    is_cut: bool = False
 
     def rows(self, separator: str) -> list[tuple[int, list[str]]]:
         """The first lines as rows of stripped fields, each with the number of the line it ends in."""
@@ -152,7 +156,10 @@ def _text(sample: Sample, folder: Path) -> Table:
             shutil.copyfileobj(old, new, 1 << 20)
     with path.open(encoding="utf-8", errors="replace", newline="") as stream:
         text = stream.read(HEAD_BYTES)
-    return Table(path, tuple(text.removeprefix("\ufeff").splitlines(keepends=True)[:HEAD_LINES]), encoding)
+    lines = tuple(text.removeprefix("\ufeff").splitlines(keepends=True)[:HEAD_LINES])
+    with path.open("rb") as stream:
+        stream.seek(-1, 2)
+        return Table(path, lines, encoding, is_cut=stream.read(1) not in b"\r\n")
 
 
 def _encoding(sample: Sample) -> str:
@@ -225,4 +232,4 @@ def rewritten(
         csv.writer(new).writerows(rows(csv.reader(old, delimiter=separator)))
     with path.open(encoding="utf-8", newline="") as stream:
         lines = tuple(line for _, line in zip(range(HEAD_LINES), stream, strict=False))
-    return Table(path, lines, sheet=table.sheet)
+    return Table(path, lines, sheet=table.sheet, is_cut=table.is_cut)

@@ -51,7 +51,10 @@ def nucleation(test: Series, halves: pl.DataFrame, into: int, number: int = 1) -
     if len(time) < LEAST_RECORDS:
         raise UserError(f"nucleation: expected {LEAST_RECORDS} records or more in the plating; found {len(time)}.")
     elapsed = (time - time[0]) / max(time[-1] - time[0], 1e-9)
-    plateau = float(np.median(size[(elapsed >= PLATEAU_PART[0]) & (elapsed <= PLATEAU_PART[1])]))
+    later = size[(elapsed >= PLATEAU_PART[0]) & (elapsed <= PLATEAU_PART[1])]
+    if not len(later):
+        raise UserError("nucleation: expected records in the later half of the plating; found none.")
+    plateau = float(np.median(later))
     noise = _noise(size[elapsed > TIP_PART])
     early = max(int(np.searchsorted(elapsed, TIP_PART)), LEAST_RECORDS)
     tip = _tip(time[:early], size[:early], noise)

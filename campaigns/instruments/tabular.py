@@ -90,7 +90,7 @@ class TableFormat:
             headed = [(table, header) for table in prepared if (header := find_header(table, self.names))]
             if not headed:
                 raise refusal(source, "a header with voltage, current and time, each with its unit", "none", _REMEDY)
-            parts = [scan(table, header, source) for table, header in headed]
+            parts = [_whole(table, scan(table, header, source)) for table, header in headed]
         columns = set(parts[0][0].columns).intersection(*(part.columns for part, _ in parts))
         rows = pl.concat([part.select(name for name in parts[0][0].columns if name in columns) for part, _ in parts])
         frame, notes = settled(rows, source)
@@ -107,6 +107,14 @@ class TableFormat:
         if self.prepare is None:
             return list(tables)
         return [self.prepare(_headed(table, folder) if head else table, folder) or table for table in tables]
+
+
+def _whole(table: Table, part: Found) -> Found:
+    """Without a last record that may be cut off: it could hold half a number."""
+    frame, notes = part
+    if not table.is_cut:
+        return part
+    return frame.head(-1), (*notes, "the file ends within a line: its last record was left out")
 
 
 _REMEDY = "stackpress map FILE shows the columns and saves what they are."

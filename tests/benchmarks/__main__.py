@@ -11,12 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import calibration, commands, speed
+from . import calibration, commands, instruments, speed
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "speed": speed.run,
     "commands": commands.run,
     "calibration": calibration.run,
+    "instruments": instruments.run,
 }
 RESULTS = Path("build/bench")
 

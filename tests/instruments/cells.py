@@ -72,6 +72,7 @@ def zn_ti(
     current_a: float = 1e-3,
     half_s: float = 3600.0,
     rest_s: float = 0.0,
+    leaks: tuple[float, float] = (0.25, 0.65),
 ) -> tuple[pl.DataFrame, Truth]:
     """Zn||Ti: plate on Ti (negative current) for `half_s`, strip to 0.5 V. `mode`: None, short, soft_short."""
     rng = np.random.default_rng(seed)
@@ -83,7 +84,7 @@ def zn_ti(
     fail = fail_cycle if fail_cycle is not None else int(rng.integers(2, cycles - 1)) if mode else cycles + 1
     fail_at = rng.uniform(0.15, 0.8) * half_s
     # An ideal strip would pass the charge of its plating, so a leak of a part g of the current stretches it by 1/(1-g).
-    leak = {"short": rng.uniform(0.85, 0.99), "soft_short": rng.uniform(0.25, 0.65)}.get(mode or "", 0.0)
+    leak = {"short": rng.uniform(0.85, 0.99), "soft_short": rng.uniform(*leaks)}.get(mode or "", 0.0)
     in_strip = bool(rng.random() < 0.5)
     truth = Truth(mode=mode, half_s=half_s, tip_mv=1e3 * (plateau + extra), plateau_mv=1e3 * plateau)
     out, short = Recorder(), False
