@@ -43,6 +43,7 @@ MAX_VOLT = 20.0  # a cell, not a pack: more is a damaged number or another unit
 MAX_AMPERE = 10_000.0
 COUNTER_TOLERANCE = 0.05  # of the charge: between the instrument's counter and the current times time
 CLOCK_TOLERANCE_S, CLOCK_TOLERANCE = 120.0, 0.02
+STILL = 0.6  # of the records at the time of the one before
 GAP_S, GAP_FACTOR = 3600.0, 60.0  # a pause without records worth telling: longer than both
 
 
@@ -81,6 +82,7 @@ def check(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, tuple[str, ..
     if missing:
         found = ", ".join(frame.columns) or "no columns"
         raise refusal(source, f"columns {', '.join(missing)}", found, "stackpress map FILE names the columns.")
+    _check_counts(frame, source)
     frame, notes = _whole(_cast(frame), source)
     _check_ranges(frame, source)
     frame = frame.with_columns(pl.col(TIME) - pl.col(TIME).first())
@@ -94,6 +96,17 @@ def _cast(frame: pl.DataFrame) -> pl.DataFrame:
     known = [name for name in SCHEMA if name in frame.columns]
     extra = [name for name in frame.columns if name.startswith(RAW) or name == MAGNITUDE]
     return frame.select(*(pl.col(name).cast(SCHEMA[name], strict=False) for name in known), *extra)
+
+
+def _check_counts(frame: pl.DataFrame, source: str) -> None:
+    """Cycle and step numbers are whole: where they are not, another column stands under their name."""
+    for name in (CYCLE, STEP):
+        if name in frame.columns and frame[name].dtype.is_float():
+            broken = (frame[name] - frame[name].round()).abs() > 1e-6
+            if broken.any():
+                row = int(broken.arg_max() or 0)
+                found = f"{frame[name][row]:g} in record {row + 1}"
+                raise refusal(source, f"whole numbers as {name}", found, "Two columns are swapped: export it again.")
 
 
 def _whole(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -169,6 +182,9 @@ def _check_time(frame: pl.DataFrame, source: str) -> list[str]:
         place, found = f"{source}, record {back + 1}", f"{time[back]:g} s after {time[back - 1]:g} s"
         raise refusal(place, "a test time that never goes back", found, "Export the file again, or split it there.")
     notes = []
+    still = float((step[1:] == 0).sum()) / max(len(step) - 1, 1)
+    if still > STILL:
+        notes.append(f"the clock stands still in {still:.0%} of the records: is this column the test time?")
     gap = int(step.arg_max() or 0)
     if step[gap] > max(GAP_S, GAP_FACTOR * float(step.quantile(0.9) or 0.0)):
         notes.append(f"no record for {step[gap] / 3600:.3g} h after {time[gap - 1] / 3600:.4g} h")
