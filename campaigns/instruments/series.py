@@ -43,6 +43,7 @@ MAX_VOLT = 20.0  # a cell, not a pack: more is a damaged number or another unit
 MAX_AMPERE = 10_000.0
 COUNTER_TOLERANCE = 0.05  # of the charge: between the instrument's counter and the current times time
 CLOCK_TOLERANCE_S, CLOCK_TOLERANCE = 120.0, 0.02
+ANOTHER_UNIT, LEAST_AH = 10.0, 1e-3  # a factor that no rounding explains, once more than this has passed
 STILL = 0.6  # of the records at the time of the one before
 GAP_S, GAP_FACTOR = 3600.0, 60.0  # a pause without records worth telling: longer than both
 
@@ -113,8 +114,10 @@ def _whole(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, tuple[str, .
     """Rows that have time, voltage and current; more than a few without them are refused."""
     if frame.is_empty():
         raise refusal(source, "records", "none", "The test was not started, or the export is empty: export it again.")
-    whole = frame.filter(pl.all_horizontal(pl.col(name).is_not_null() & pl.col(name).is_not_nan() for name in REQUIRED))
-    lost = len(frame) - len(whole)
+    is_whole = pl.all_horizontal(pl.col(name).is_not_null() & pl.col(name).is_not_nan() for name in REQUIRED)
+    mask = frame.select(is_whole.alias("whole"))["whole"]
+    lost = len(frame) - int(mask.sum())
+    whole = frame.filter(mask) if lost else frame
     if lost > max(1, len(frame) // 100):
         found = f"{lost} of {len(frame)} records without one of them"
         raise refusal(source, "time, voltage and current in every record", found, "Export the file again.")
@@ -211,10 +214,11 @@ def _check_charge(frame: pl.DataFrame, source: str) -> Iterable[str]:
             remedy = "The columns of charge and discharge are swapped, or the sign of the current is wrong."
             raise refusal(source, f"{name} to rise with its current", "one that rises with the other", remedy)
         allowed = COUNTER_TOLERANCE * max(counted, passed) + slip + 3 * _resolution(frame[name])
-        if abs(counted - passed) <= allowed:
+        is_far = max(counted, passed) > max(ANOTHER_UNIT * min(counted, passed), LEAST_AH)
+        if abs(counted - passed) <= allowed and not is_far:
             continue
         found = f"{counted:.5g} Ah counted and {passed:.5g} Ah by current and time"
-        if abs(counted - passed) > 0.5 * max(counted, passed) + slip:
+        if is_far or abs(counted - passed) > 0.5 * max(counted, passed) + slip:
             remedy = "Two columns are swapped, or a unit in the header is wrong: stackpress map FILE shows them."
             raise refusal(source, f"{name} to agree with the current", found, remedy)
         notes.append(f"{name}: {found}; the instrument's counter was used")

@@ -218,7 +218,8 @@ def _sheet(table: Table) -> str:
 
 def settled(rows: pl.DataFrame, source: str) -> Found:
     """Times as seconds, counters as ones that only rise, step types as charge, discharge, rest or end."""
-    rows = rows.filter(pl.any_horizontal(pl.col(n).is_not_null() for n in (series.VOLTAGE, series.CURRENT)))
+    if rows[series.VOLTAGE].null_count() and rows[series.CURRENT].null_count():
+        rows = rows.filter(pl.any_horizontal(pl.col(n).is_not_null() for n in (series.VOLTAGE, series.CURRENT)))
     if rows.is_empty():
         raise refusal(source, "records", "a header and no record", "The test was not started: export it again.")
     frame, notes = _timed(_clocks(rows), source)
