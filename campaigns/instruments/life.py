@@ -124,8 +124,8 @@ def _voltage_signs(runs: list[_Half], kind: Kind, limits: Limits) -> Iterator[Ev
     """Collapse, dips and rise of |V| against the usual level, half-cycle by half-cycle."""
     for place, run in enumerate(runs):
         usual = _usual(runs, place, limits)
-        if usual is None or len(run.size_v) < 5:
-            continue
+        if usual is None or len(run.size_v) < 5 or (kind == "full" and run.direction < 0):
+            continue  # a full cell's discharge ends low: only a charge that falls is a short
         low = run.smooth_v < limits.collapse * usual
         start = _tail(low)
         after = runs[place + 1].level_v if place + 1 < len(runs) else None

@@ -79,7 +79,9 @@ def _findings(one: Measurement) -> list[str]:
     status, reason = one.status
     hours = one.row().get("cycle_life_h", one.life.life_h)
     sure = "" if status == "ended" else " so far"
-    found = [f"{status}{f' ({reason})' if reason else ''}: {hours:.4g} h, {one.life.life_cycles} whole cycles{sure}"]
+    found = [
+        f"{status}{f' ({reason})'.replace('_', ' ') if reason else ''}: {hours:.4g} h, {one.life.life_cycles} whole cycles{sure}"
+    ]
     found += [f"half-cycle {sign.half}: {sign.text}" for sign in one.life.evidence[:2]]
     if ce := one.metrics.get("coulombic_efficiency"):
         span = (
@@ -105,7 +107,8 @@ def _voltage(axes: Axes, one: Measurement) -> None:
         if largest > BEYOND * usual > 0:  # a cut-off far above the plateau would flatten it
             axes.set_ylim(-BEYOND * usual, BEYOND * usual)
             text = f"cut-offs to {largest:.2g} V are beyond this axis"
-            axes.text(1, 1.02, text, transform=axes.transAxes, ha="right", fontsize=7, color=GREY)
+            box = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1}
+            axes.text(0.995, 0.03, text, transform=axes.transAxes, ha="right", fontsize=7, color=GREY, bbox=box)
     axes.set(xlabel="time (h)", ylabel="voltage (V)", xlim=(0, max(hours[-1], 1e-6) * 1.01))
     if one.life.mode is not None:
         at = one.life.life_h

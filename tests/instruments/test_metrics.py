@@ -51,6 +51,29 @@ def test_a_healthy_cell_lives(seed: int) -> None:
     assert bool(life.remarks) == (seed % 7 == 0)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_full_cell_that_fades_has_no_short(seed: int) -> None:
+    frame, _ = zn_vo2(seed, cycles=15, fade=0.01 * (seed % 4))
+    for end in (
+        frame,
+        frame.filter(pl.col(series.TIME) < frame[series.TIME][-1] - 1210),
+    ):  # after a charge, a discharge
+        test = as_series(end)
+        halves = half_cycles(test)
+        assert judge(test, halves, cycles(halves, "full")[0], "full").mode is None
+
+
+def test_a_full_cell_that_shorts_while_it_charges_is_found() -> None:
+    frame, _ = zn_vo2(3, cycles=15)
+    late = pl.col(series.TIME) > 20_000
+    voltage = pl.when(late).then(pl.col(series.VOLTAGE) * 0.02).otherwise(pl.col(series.VOLTAGE))
+    test = as_series(frame.with_columns(voltage))
+    halves = half_cycles(test)
+    life = judge(test, halves, cycles(halves, "full")[0], "full")
+    assert life.mode == "short"
+    assert life.life_h * 3600 == pytest.approx(20_000, abs=1300)
+
+
 def test_a_short_in_the_first_half_cycle_is_found() -> None:
     life, truth = lived(3, "short", fail_cycle=1)
     assert life.mode == "short"
