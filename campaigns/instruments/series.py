@@ -44,6 +44,7 @@ MAX_AMPERE = 10_000.0
 COUNTER_TOLERANCE = 0.05  # of the charge: between the instrument's counter and the current times time
 CLOCK_TOLERANCE_S, CLOCK_TOLERANCE = 120.0, 0.02
 ANOTHER_UNIT, LEAST_AH = 10.0, 1e-3  # a factor that no rounding explains, once more than this has passed
+JUMP, JUMP_PART = 1.5, 1e-3  # times the largest current; of all charge: a counter that jumps by more is damaged
 STILL = 0.6  # of the records at the time of the one before
 GAP_S, GAP_FACTOR = 3600.0, 60.0  # a pause without records worth telling: longer than both
 
@@ -203,7 +204,8 @@ def _check_time(frame: pl.DataFrame, source: str) -> list[str]:
 def _check_charge(frame: pl.DataFrame, source: str) -> Iterable[str]:
     """Compares the instrument's counters with current times time: a wrong unit or swapped columns show here."""
     if CHARGED not in frame.columns or DISCHARGED not in frame.columns:
-        return []
+        return _odd_currents(frame)
+    _check_jumps(frame, source)
     slip = _resolution(frame[CURRENT]) / 2 * frame[TIME][-1] / 3600
     notes = []
     for name, sign in ((CHARGED, 1), (DISCHARGED, -1)):
@@ -223,6 +225,33 @@ def _check_charge(frame: pl.DataFrame, source: str) -> Iterable[str]:
             raise refusal(source, f"{name} to agree with the current", found, remedy)
         notes.append(f"{name}: {found}; the instrument's counter was used")
     return notes
+
+
+def _check_jumps(frame: pl.DataFrame, source: str) -> None:
+    """Refuses a counter that rises in one record by more than the largest current could have brought."""
+    largest = float(frame[CURRENT].abs().quantile(0.999) or 0.0)
+    for name in (CHARGED, DISCHARGED):
+        rise = frame.select((pl.col(name).diff() - JUMP * largest * pl.col(TIME).diff() / 3600).alias("rise"))["rise"]
+        row = int(rise.arg_max() or 0)
+        excess = float(rise[row] or 0.0)
+        if excess > JUMP_PART * float(frame[name][-1]) and excess > 3 * _resolution(frame[name]):
+            found = f"{excess * 1000:.4g} mAh more than the current brings between two records"
+            raise refusal(
+                f"{source}, record {row + 1}", f"{name} that rises with the current", found, "Export it again."
+            )
+
+
+def _odd_currents(frame: pl.DataFrame) -> list[str]:
+    """Single records whose current stands out between equal neighbours: without a counter they change the charge."""
+    size, before, after = pl.col(CURRENT), pl.col(CURRENT).shift(1), pl.col(CURRENT).shift(-1)
+    alike = (before - after).abs() < 0.05 * before.abs()
+    odd = frame.select((alike & ((size - before).abs() > 0.5 * before.abs())).alias("odd"))["odd"].fill_null(False)
+    rows = odd.arg_true()
+    return (
+        [f"the current of record {rows[0] + 1} stands out between its neighbours ({len(rows)} such)"]
+        if len(rows)
+        else []
+    )
 
 
 def integral_ah(frame: pl.DataFrame, sign: int) -> float:

@@ -218,11 +218,14 @@ def _sheet(table: Table) -> str:
 
 def settled(rows: pl.DataFrame, source: str) -> Found:
     """Times as seconds, counters as ones that only rise, step types as charge, discharge, rest or end."""
+    lost: tuple[str, ...] = ()
     if rows[series.VOLTAGE].null_count() and rows[series.CURRENT].null_count():
-        rows = rows.filter(pl.any_horizontal(pl.col(n).is_not_null() for n in (series.VOLTAGE, series.CURRENT)))
+        kept = rows.filter(pl.any_horizontal(pl.col(n).is_not_null() for n in (series.VOLTAGE, series.CURRENT)))
+        lost, rows = (f"{len(rows) - len(kept)} rows without voltage and current were left out",), kept
     if rows.is_empty():
         raise refusal(source, "records", "a header and no record", "The test was not started: export it again.")
     frame, notes = _timed(_clocks(rows), source)
+    notes = (*lost, *notes)
     frame = frame.with_columns(unwound(name).alias(name) for name in _COUNTERS if name in frame.columns)
     if NET in frame.columns and not set(_COUNTERS) & set(frame.columns) and MAGNITUDE not in frame.columns:
         rise = pl.col(NET).diff().fill_null(0.0)
