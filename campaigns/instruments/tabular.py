@@ -285,8 +285,8 @@ def _moments(dates: pl.Series) -> pl.Series | None:
     """Dates as seconds since 1970 by the instrument's clock; the first format under which they never go back."""
     if dates.dtype != pl.String:
         return dates
-    text = dates.str.strip_chars()
-    first = text.drop_nulls().head(1)
+    first = dates.drop_nulls().head(1).str.strip_chars()
+    text = dates if first.equals(dates.drop_nulls().head(1)) else dates.str.strip_chars()  # of millions it takes long
     for style in DATE_FORMATS:
         if first.str.to_datetime(style, strict=False).null_count() or first.is_empty():
             continue
