@@ -108,7 +108,7 @@ def _voltage(axes: Axes, one: Measurement) -> None:
             axes.set_ylim(-BEYOND * usual, BEYOND * usual)
             text = f"cut-offs to {largest:.2g} V are beyond this axis"
             box = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1}
-            axes.text(0.995, 0.03, text, transform=axes.transAxes, ha="right", fontsize=7, color=GREY, bbox=box)
+            axes.text(0.005, 0.03, text, transform=axes.transAxes, fontsize=7, color=GREY, bbox=box)
     axes.set(xlabel="time (h)", ylabel="voltage (V)", xlim=(0, max(hours[-1], 1e-6) * 1.01))
     if one.life.mode is not None:
         at = one.life.life_h
