@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from campaigns import instruments_cli
 from campaigns.cells_cli import app as cells_app
 from campaigns.files_cli import app as files_app
 from campaigns.prior_cli import app as prior_app
 from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
-from campaigns.terminal import AsJson, Key, Name, Store, command, print_json, say
+from campaigns.terminal import AsJson, Name, Store, command, print_json, say
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
@@ -116,19 +117,7 @@ def new(
     say(f"Add what was measured: {command('add', store)} {name} cells.csv")
 
 
-@app.command()
-def add(
-    name: Name,
-    table: Annotated[
-        Path, typer.Argument(help="CSV, XLSX or Parquet, one row a cell; blank conditions are the campaign's.")
-    ],
-    correct: Annotated[
-        bool, typer.Option("--correct", help="Correct cells that are there already and differ from the table.")
-    ] = False,
-    key: Key = None,
-    store: Store = DEFAULT_STORE,
-    as_json: AsJson = False,
-) -> None:
+def add_table(name: str, table: Path, correct: bool, key: str | None, store: str, as_json: bool) -> None:
     """Add a table of cells, all or none; rows that are there already are passed over."""
     from campaigns.campaign import Campaign
     from campaigns.tables import read_table
@@ -150,6 +139,9 @@ def add(
         say(f"Corrected {', '.join(merged.corrected)}: {command('history', store)} {name}")
     say(f"Added {_cells(len(merged.added))} to {name}, which now has {len(state.cells)}.")
     say(f"Ask what to test next: {command('suggest', store)} {name}")
+
+
+instruments_cli.register(app, add_table)
 
 
 @app.command()

@@ -68,7 +68,7 @@ def draw(state: CampaignState, advice: Advice) -> Figure:
     outcome, at = Outcome(check_outcome(advice.outcome), advice.retention_cycles), advice.condition
     cells = [c for c in state.cells if (c.electrode_pair, c.electrolyte) == (at.electrode_pair, at.electrolyte)]
     groups = _groups(cells, at, outcome)
-    with _settings():
+    with house_style():
         figure = FigureCanvasAgg(Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)).figure
         top = _header(figure, advice, outcome) + LABELS
         bottom = BOTTOM + _footer(figure, state, outcome, len(cells), groups)
@@ -93,7 +93,7 @@ def write_figures(state: CampaignState, folder: Path) -> list[Path]:
         for kind, metadata in (("png", None), ("svg", {"Date": None})):
             part, path = folder / f".{uuid4().hex}.part", folder / f"{name}.{kind}"
             try:
-                with _settings():
+                with house_style():
                     figure.savefig(part, format=kind, dpi=DPI, metadata=metadata)
                 written.append(part.replace(path))
             finally:
@@ -102,7 +102,7 @@ def write_figures(state: CampaignState, folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """The defaults of matplotlib with STYLE, whatever style the caller has set; the caller's come back afterwards."""
     with SETTINGS, matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -121,13 +121,13 @@ def _decoded(content: bytes, source: str) -> tuple[str, tuple[str, ...]]:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if encoding == "gb18030" and not _looks_chinese(text):
+        if encoding == "gb18030" and not looks_chinese(text):
             continue
         return text, ENCODING_NOTES[encoding]
     raise refusal(source, "text", "damaged UTF-16", EXCEL_REMEDY)
 
 
-def _looks_chinese(text: str) -> bool:
+def looks_chinese(text: str) -> bool:
     """Whether most non-ASCII characters are everyday Chinese: Latin-1 bytes decode to rare ones or to none."""
     foreign = [letter.encode("gb18030") for letter in text[:1_000_000] if not letter.isascii()]
     common = [pair for pair in foreign if len(pair) == 2 and pair[0] <= 0xD7 and pair[1] >= 0xA1]

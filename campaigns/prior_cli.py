@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from campaigns.store import DEFAULT_STORE
+from campaigns.terminal import AsJson, Store, print_json
 
 if TYPE_CHECKING:
     from surrogates.prior import Prior
@@ -24,7 +24,6 @@ app = typer.Typer(
 
 Which = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name (stackpress prior list) or a saved prior.")]
 MOST_SHOWN = 12
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @app.command("list")
@@ -35,7 +34,7 @@ def list_priors(as_json: AsJson = False) -> None:
 
     priors = [Prior.named(name) for name in Prior.names()]
     if as_json:
-        _print_json([_heading(prior) for prior in priors])
+        print_json([_heading(prior) for prior in priors])
         return
     for prior in priors:
         best = row(prior, "best_pressure")
@@ -60,7 +59,7 @@ def show(
     if as_json:
         table = [item.document() for item in rows(prior)]
         drawn = str(figure) if figure else None
-        _print_json({**_heading(prior), "table": table, "document": prior.to_document(), "figure": drawn})
+        print_json({**_heading(prior), "table": table, "document": prior.to_document(), "figure": drawn})
         return
     print(prior)
     if figure is not None:
@@ -93,7 +92,7 @@ def edit(
     _check_free(out, which)
     _save(new, out)
     if as_json:
-        _print_json({**_heading(new), "changed": list(changes), "file": str(out), "document": new.to_document()})
+        print_json({**_heading(new), "changed": list(changes), "file": str(out), "document": new.to_document()})
         return
     for key in changes:
         print(f"{key}: {_belief(row(prior, key))} -> {_belief(row(new, key))}")
@@ -111,7 +110,7 @@ def learn(
     processes: Annotated[int, typer.Option(min=1, help="Processes that share the campaigns.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="A Dask cluster instead, as in tcp://10.0.0.5:8786.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same prior.")] = 0,
-    store: Annotated[str, typer.Option(envvar="STACKPRESS_STORE", help="Where campaigns are kept.")] = DEFAULT_STORE,
+    store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Learn a prior from finished campaigns: where such pairs have their best pressure, and how sharp it is.
@@ -127,7 +126,7 @@ def learn(
         new = learn_prior(tables_of(source, store), before, name=name or out.stem, seed=seed, mapper=mapper)
     _save(new, out)
     if as_json:
-        _print_json({**_heading(new), "file": str(out), "document": new.to_document()})
+        print_json({**_heading(new), "file": str(out), "document": new.to_document()})
         return
     _print_learned(before, new, out)
 
@@ -205,7 +204,3 @@ def _heading(prior: Prior) -> dict[str, Any]:
         "best_pressure_kpa": best.median,
         "best_pressure_90_kpa": [best.quantile(0.05), best.quantile(0.95)],
     }
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)

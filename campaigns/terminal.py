@@ -27,7 +27,7 @@ Key = Annotated[
 
 def print_json(document: Any) -> None:
     """Print a document for machines."""
-    print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
+    print(json.dumps(document, indent=2, ensure_ascii=False, default=str), flush=True)
 
 
 def say(text: str, as_json: bool = False) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from campaigns import cli
 
-HEAVY = ("alembic", "pyarrow", "torch", "mlflow", "botorch", "gpytorch", "sklearn", "matplotlib", "pandas")
+HEAVY = ("alembic", "pyarrow", "torch", "mlflow", "botorch", "gpytorch", "sklearn", "matplotlib", "pandas", "polars")
 NEW = ["--pair", "Zn||MnO2", "--electrolyte", "2 M ZnSO4", "--current", "1", "--current-unit", "mA/cm2"]
 TABLE = "cell_id,pressure_kpa,status,cycle_life_h\na-1,30,ended,22\na-2,140,ended,71\na-3,400,running,120\n"
 
@@ -165,6 +165,8 @@ def test_every_command_explains_itself(shell: Shell) -> None:
         "demo",
         "new",
         "add",
+        "inspect",
+        "map",
         "suggest",
         "record",
         "correct",

@@ -14,7 +14,17 @@ from typing import Any
 from . import report
 from .running import provenance
 
-BENCHMARKS = ("speed", "commands", "ledger", "simulation", "calibration", "censoring", "history", "structure")
+BENCHMARKS = (
+    "speed",
+    "commands",
+    "ledger",
+    "instruments",
+    "simulation",
+    "calibration",
+    "censoring",
+    "history",
+    "structure",
+)
 """Modules of this package, each with a function `run` that gives rows."""
 
 
