@@ -44,11 +44,13 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Contender:
-    """A model by name; `fewest` cells it can be fitted to; `slow`: over 5 s a fit, so run on fewer worlds."""
+    """A model by name; `fewest` cells it can be fitted to; `peer`: by others; `slow`: over 5 s a fit, so run on fewer
+    worlds."""
 
     name: str
     fit: Callable[[Case], Predictor]
     fewest: int = 0
+    peer: bool = False
     slow: bool = False
 
 
@@ -187,6 +189,6 @@ OURS = Contender("ours", fit_ours)
 ALONE = Contender("ours, without history", partial(fit_ours, history=False))
 DROPPED = Contender("ours, censored rows dropped", partial(fit_ours, treat=without_censored))
 AS_ENDS = Contender("ours, censored rows as ends", partial(fit_ours, treat=censored_as_ends))
-SCIKIT_LEARN = Contender("scikit-learn GPR", fit_scikit_learn, fewest=2)
-SINGLE_TASK = Contender("BoTorch SingleTaskGP", fit_single_task, fewest=2)
-MULTI_TASK = Contender("BoTorch MultiTaskGP", fit_multi_task, fewest=1, slow=True)
+SCIKIT_LEARN = Contender("scikit-learn GPR", fit_scikit_learn, fewest=2, peer=True)
+SINGLE_TASK = Contender("BoTorch SingleTaskGP", fit_single_task, fewest=2, peer=True)
+MULTI_TASK = Contender("BoTorch MultiTaskGP", fit_multi_task, fewest=1, peer=True, slow=True)

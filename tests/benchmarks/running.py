@@ -1,6 +1,7 @@
 """How benchmarks are run: settings, one thread a worker, a pool of processes, and what a number belongs to.
 
 STACKPRESS_BENCH_WORLDS    worlds a family (200)
+STACKPRESS_BENCH_PEERS     worlds a family for peers (all)
 STACKPRESS_BENCH_SLOW      worlds for a peer that takes more than 5 s a fit (a twenty-fifth of the worlds, 2 or more)
 STACKPRESS_BENCH_WORKERS   processes (one a core)
 """
@@ -20,6 +21,7 @@ from multiprocessing import get_context
 from typing import Any, TypeVar
 
 WORLDS = int(os.environ.get("STACKPRESS_BENCH_WORLDS", "200"))
+PEER_WORLDS = int(os.environ.get("STACKPRESS_BENCH_PEERS", str(WORLDS)))
 SLOW_WORLDS = int(os.environ.get("STACKPRESS_BENCH_SLOW", str(max(2, WORLDS // 25))))
 WORKERS = int(os.environ.get("STACKPRESS_BENCH_WORKERS", str(os.cpu_count())))
 FIRST_SEED = 50_000
@@ -33,11 +35,13 @@ Found = TypeVar("Found")
 def provenance(name: str, seconds: float) -> dict[str, Any]:
     """Commit, command, seeds, machine and versions that a benchmark's numbers belong to."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    settings = f"STACKPRESS_BENCH_WORLDS={WORLDS} STACKPRESS_BENCH_SLOW={SLOW_WORLDS}"
+    worlds = {"WORLDS": WORLDS, "PEERS": PEER_WORLDS, "SLOW": SLOW_WORLDS}
+    settings = " ".join(f"STACKPRESS_BENCH_{name}={count}" for name, count in worlds.items())
     return {
         "commit": commit.stdout.strip(),
         "command": f"{settings} python -m tests.benchmarks {name}",
         "worlds": WORLDS,
+        "peer_worlds": PEER_WORLDS,
         "slow_worlds": SLOW_WORLDS,
         "first_seed": FIRST_SEED,
         "workers": WORKERS,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .peers import Contender, Predictor
-from .running import SLOW_WORLDS, WORLDS, in_parallel
+from .running import PEER_WORLDS, SLOW_WORLDS, WORLDS, in_parallel
 from .worlds import GRID, Case, draw_case
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -47,6 +47,7 @@ class Plan:
             for rank, contender in enumerate(self.contenders)
             if count >= contender.fewest
             and (rank == 0 or count >= self.from_cells)
+            and (number < PEER_WORLDS or not contender.peer)
             and (number < SLOW_WORLDS or not contender.slow)
         )
 
