@@ -163,9 +163,11 @@ def _check_back(content: bytes, rows: Sequence[Mapping[str, Any]], source: str) 
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether two values are equal; of numbers a workbook keeps 16 digits."""
+    """Whether two values are equal; of numbers a workbook keeps 16 digits, of line ends one kind."""
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-15)
+    if isinstance(one, str) and isinstance(other, str):
+        return one.replace("\r\n", "\n") == other.replace("\r\n", "\n")
     return bool(one == other)
 
 

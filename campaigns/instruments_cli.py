@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from campaigns.instruments.measure import Measurement, Words
     from campaigns.instruments.reader import Reader
 
-ONLY_INSTRUMENTS = (".nda", ".ndax", ".mpt", ".mpr", ".parquet")
+ONLY_INSTRUMENTS = (".nda", ".ndax", ".mpt", ".mpr")
 AddTable = Callable[[str, Path, bool, str | None, str, bool], None]
 Kind = Annotated[str | None, typer.Option(help="What the cell is: full, plating or symmetric. Never guessed.")]
 Plating = Annotated[

@@ -39,7 +39,8 @@ def serve_ui(folder: str | Path, port: int = PORT, open_browser: bool = True, na
         print(f"{link}\nCtrl-C stops the server.", flush=True)
         if open_browser:
             webbrowser.open(link)
-        threading.Event().wait()
+        while True:  # an endless wait would sleep through a signal that reached another thread
+            time.sleep(0.5)
 
 
 def ui_link(folder: str | Path, name: str | None = None, alone: bool = True) -> str:

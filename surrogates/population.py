@@ -170,7 +170,7 @@ def likeness(one: Condition, other: Condition) -> float:
 
 
 def electrolyte_likeness(one: str, other: str) -> float:
-    """1 for the same electrolyte; between 1 and 0.5 for two molarities of one salt ("2 M ZnSO4", "3 M ZnSO4"), less by the
+    """1 for the same electrolyte; between 1 and 0.65 for two molarities of one salt ("2 M ZnSO4", "3 M ZnSO4"), less by the
     share of additives ("2 M ZnSO4 + 0.1 M MnSO4") that only one has; 0 for different salts or unreadable names."""
     if one.split() == other.split():
         return 1.0
@@ -189,7 +189,7 @@ def _salt_likeness(one: str, other: str) -> float:
     left, right = SALT.fullmatch(one), SALT.fullmatch(other)
     if left is None or right is None or left[3].lower() != right[3].lower() or left[2].lower() != right[2].lower():
         return 0.0
-    return 0.5 + 0.5 * math.exp(-abs(math.log(float(left[1]) / float(right[1]))))
+    return 0.65 + 0.35 * math.exp(-abs(math.log(float(left[1]) / float(right[1]))))
 
 
 def _unshared(one: Sequence[str], other: Sequence[str]) -> float:

@@ -94,7 +94,10 @@ def test_a_server_that_does_not_come_up_says_why(
 
 @pytest.mark.slow
 def test_the_server_shows_pages_and_artifacts_until_ctrl_c(folder: Path, taken: int) -> None:
-    code = f"from campaigns.mlflow_ui import serve_ui; serve_ui({str(folder)!r}, {taken}, False, ['ti'])"
+    heard = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored where tests run behind a &
+    )
+    code = f"{heard}; from campaigns.mlflow_ui import serve_ui; serve_ui({str(folder)!r}, {taken}, False, ['ti'])"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as command:
         assert command.stdout is not None
         link = command.stdout.readline().strip()

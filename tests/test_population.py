@@ -61,7 +61,7 @@ def test_likeness_orders_conditions_as_a_chemist_would() -> None:
     [
         ("2 M ZnSO4", "2  M ZnSO4", 1.0, 1.0),
         ("2 M ZnSO4", "3 M ZnSO4", 0.7, 0.9),
-        ("0.1 M ZnSO4", "3 M ZnSO4", 0.5, 0.55),
+        ("0.1 M ZnSO4", "3 M ZnSO4", 0.65, 0.7),
         ("2 M ZnSO4", "2 M Zn(CF3SO3)2", 0.0, 0.0),
         ("2 M ZnSO4", "2 m ZnSO4", 0.5, 1.0),
         ("gel", "2 M ZnSO4", 0.0, 0.0),
@@ -117,7 +117,7 @@ def test_draws_follow_the_density() -> None:
     )
     expected = (population.weights[:, None] * population.mean).sum(0)
     assert z[:, :5].mean(0).numpy() == pytest.approx(expected.numpy(), abs=0.04)
-    grid = torch.linspace(-6, 6, 601, dtype=torch.float64)[:, None]
+    grid = torch.linspace(-20, 20, 2001, dtype=torch.float64)[:, None]
     density = torch.logsumexp(population.log_densities(grid, [0]), 1).exp()
     assert float(torch.trapezoid(density, grid[:, 0])) == pytest.approx(1, abs=1e-6)
     assert float(torch.trapezoid(density * grid[:, 0], grid[:, 0])) == pytest.approx(float(expected[0]), abs=1e-6)
@@ -149,7 +149,7 @@ def test_like_pairs_place_the_best_pressure_before_the_first_cell() -> None:
     history = [cell for i in range(5) for cell in pair_of_world(f"Zn||X{i}", i, best_kpa=100)]
     new, stranger = condition("Zn||New"), condition("Li||NMC", "1 M LiPF6")
     alone, taught = fit([]).optimum(new), fit(history).optimum(new)
-    assert taught.pressure_kpa == pytest.approx(100, rel=0.5)
+    assert 70 < taught.pressure_kpa < 200
     assert alone.pressure_kpa > 300
     assert taught.expected_loss < 0.95 * alone.expected_loss
     assert fit(history).optimum(stranger).pressure_kpa > taught.pressure_kpa
