@@ -266,17 +266,15 @@ class _Setting:
 
     def counts(self, stage: dict[str, int], masses: Sequence[float] | None = None) -> list[int]:
         """Particles of each block; those of one hypothesis are shared out by `masses`, evenly where there are none."""
-        found = []
-        for block, mass in zip(self.blocks, masses or [1.0] * len(self.blocks), strict=True):
-            same = [
-                m
-                for b, m in zip(self.blocks, masses or [1.0] * len(self.blocks), strict=True)
-                if b.hypothesis == block.hypothesis
-            ]
-            count = stage[block.hypothesis]
-            share = mass / max(sum(same), 1e-300)
-            found.append(count if len(same) == 1 else max(round(count * share), FEWEST))
-        return found
+        named = [block.hypothesis for block in self.blocks]
+        masses = masses or [1.0] * len(named)
+        total = dict.fromkeys(named, 0.0)
+        for name, mass in zip(named, masses, strict=True):
+            total[name] += mass
+        return [
+            stage[name] if named.count(name) == 1 else max(round(stage[name] * mass / max(total[name], 1e-300)), FEWEST)
+            for name, mass in zip(named, masses, strict=True)
+        ]
 
     def columns(self, hypothesis: str) -> list[int]:
         """The parameters that the readings can speak about."""

@@ -36,6 +36,14 @@ class Lesson:
     campaign: str = ""
 
 
+def curve_of(condition: Condition, outcome: OutcomeName | ReadoutName, prior: Prior, origin: str = "table") -> Curve:
+    """The curve of an outcome of a condition, whatever the current density and the cycles of a retention."""
+    bare = condition.model_copy(update={"current_density": 1.0, "retention_cycles": None})
+    readout = prior.readouts.get(outcome)
+    loading = OUTCOME_LOADING if readout is None else readout.carries_over
+    return Curve(bare, outcome, loading, outcome in READOUTS, origin)
+
+
 def remembered(prior: Prior) -> dict[Curve, Remembered]:
     """The curves that a learned prior remembers one by one."""
     return {_curve(item, prior): item for item in prior.remembered}
@@ -104,6 +112,4 @@ def _curve(item: Remembered, prior: Prior) -> Curve:
         current_density=1.0,
         current_density_unit=item.current_density_unit,
     )
-    readout = prior.readouts.get(item.outcome)
-    loading = OUTCOME_LOADING if readout is None else readout.carries_over
-    return Curve(condition, item.outcome, loading, item.outcome in READOUTS, origin="prior")
+    return curve_of(condition, item.outcome, prior, origin="prior")

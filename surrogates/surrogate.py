@@ -22,7 +22,7 @@ from surrogates.errors import UserError
 from surrogates.gp import one_thread, tensor
 from surrogates.inference import Data, Posterior, infer
 from surrogates.mechanisms import log_pressure
-from surrogates.memory import Lesson, evidence_in, remembered
+from surrogates.memory import Lesson, curve_of, evidence_in, remembered
 from surrogates.mixture import mixture_mean_sd, mixture_quantile
 from surrogates.outcomes import (
     OUTCOMES,
@@ -37,8 +37,8 @@ from surrogates.outcomes import (
     readings,
     witnesses,
 )
-from surrogates.population import OUTCOME_LOADING, Curve, Evidence, Population, Source, alone_share, informed, nearest
-from surrogates.prior import Prior
+from surrogates.population import Curve, Evidence, Population, Source, alone_share, informed, nearest
+from surrogates.prior import Prior, Remembered
 from surrogates.propagation import scatter_components
 
 if TYPE_CHECKING:
@@ -157,21 +157,21 @@ class Surrogate:
 
     def posterior(self, condition: Condition) -> Posterior:
         """The posterior of the condition's curve as weighted Gaussian processes; computed once."""
-        return self._inferred("posterior", condition, self.readings(condition))
+        return self._inferred("posterior", condition, lambda: self.readings(condition))
 
     def prior_curve(self, condition: Condition) -> Posterior:
         """What was believed before the condition's own readings of this outcome, in the same form: the prior, and what
         other conditions and other outcomes teach."""
-        return self._inferred("prior", condition, ())
+        return self._inferred("prior", condition, tuple)
 
     def taught(self, condition: Condition) -> tuple[Population, Population] | None:
         """The prior of the curve's parameters given all other curves: other conditions, other outcomes of the same
         cells, and what the prior document remembers of finished campaigns; and that given their levels only. None where
         there are none."""
-        target = self._curve(condition, self.outcome)
+        target = self._curve(condition)
 
         def find() -> tuple[Population, Population] | None:
-            memory = remembered(self.prior)
+            memory = self._memory()
             sources = [
                 Source(curve, evidence_in(self.prior, memory[curve]) if curve in memory else self._evidence(curve))
                 for curve in self.teachers(condition)
@@ -182,22 +182,28 @@ class Surrogate:
 
     def teachers(self, condition: Condition) -> tuple[Curve, ...]:
         """The other curves that inform the condition's, the most alike first."""
-        target = self._curve(condition, self.outcome)
-        return tuple(nearest(target, [*self._curves(), *remembered(self.prior)]))
+        target = self._curve(condition)
+        return self._keep(("teachers", target), lambda: tuple(nearest(target, [*self._curves(), *self._memory()])))
 
-    def _inferred(self, what: str, condition: Condition, informed_by: Sequence[Reading]) -> Posterior:
+    def _memory(self) -> dict[Curve, Remembered]:
+        """What the prior document remembers."""
+        return self._keep("memory", lambda: remembered(self.prior))
+
+    def _inferred(self, what: str, condition: Condition, informed_by: Callable[[], Sequence[Reading]]) -> Posterior:
+        target = self._curve(condition)
+
         def find() -> Posterior:
             return infer(
-                _data(informed_by),
+                _data(informed_by()),
                 self.prior.of_outcome(self.outcome),
                 self._own(condition),
                 self.seed,
                 taught=self.taught(condition),
-                alone=alone_share(self._curve(condition, self.outcome), self.teachers(condition)),
+                alone=alone_share(target, self.teachers(condition)),
                 contact_only=self.prior.is_contact(self.outcome),
             )
 
-        return self._keep((what, self._curve(condition, self.outcome)), find)
+        return self._keep((what, target), find)
 
     def _curves(self) -> dict[Curve, tuple[Reading, ...]]:
         """The readings behind every curve in the table that may inform another."""
@@ -208,42 +214,42 @@ class Surrogate:
                 for name in self.informed_by:
                     informed_by = witnesses(cells, outcome_of(name, cells))
                     if informed_by:
-                        found[self._curve(cells[0].condition, name)] = informed_by
+                        found[curve_of(cells[0].condition, name, self.prior)] = informed_by
             return found
 
         return self._keep("curves", find)
 
     def _evidence(self, curve: Curve) -> Evidence:
         """What the readings of one curve say by themselves."""
-        own = Population.of_document(*self._level(curve.condition, curve.outcome))
-        return self._keep(("evidence", curve), lambda: self._alone(curve).evidence(own))
+        return self._keep(("evidence", curve), lambda: self._alone(curve).evidence(self._usual(curve)))
 
     def _alone(self, curve: Curve) -> Posterior:
         """The posterior of one curve by its own readings and the prior document, quickly."""
-        own = Population.of_document(*self._level(curve.condition, curve.outcome))
         prior, contact = self.prior.of_outcome(curve.outcome), self.prior.is_contact(curve.outcome)
+        data = _data(self._curves()[curve])
         with one_thread():
-            return infer(_data(self._curves()[curve]), prior, own, self.seed, contact_only=contact, careful=False)
+            return infer(data, prior, self._usual(curve), self.seed, contact_only=contact, careful=False)
 
     def lessons(self) -> list[Lesson]:
         """What each curve in the table teaches by itself about the population that it was drawn from."""
         found = []
         for curve, informed_by in self._curves().items():
             posterior = self._alone(curve)
-            own = Population.of_document(*self._level(curve.condition, curve.outcome))
             none, free = (posterior.hypothesis_weight(name) for name in ("no effect", "free"))
-            found.append(Lesson(curve, len(informed_by), posterior.evidence(own), none, free))
+            found.append(Lesson(curve, len(informed_by), posterior.evidence(self._usual(curve)), none, free))
         return found
 
     def _own(self, condition: Condition) -> Population:
         """The distribution of the curve's parameters by the prior document."""
         return Population.of_document(*self._level(condition, self.outcome), self.prior.stray_pair.probability)
 
-    def _curve(self, condition: Condition, name: OutcomeName | ReadoutName) -> Curve:
-        readout = self.prior.readouts.get(name)
-        bare = condition.model_copy(update={"current_density": 1.0, "retention_cycles": None})
-        loading = OUTCOME_LOADING if readout is None else readout.carries_over
-        return Curve(bare, name, loading, name in READOUTS)
+    def _usual(self, curve: Curve) -> Population:
+        """The same where the pair is no stray one: what evidence is measured against."""
+        return Population.of_document(*self._level(curve.condition, curve.outcome))
+
+    def _curve(self, condition: Condition) -> Curve:
+        """The condition's curve of the outcome in view."""
+        return curve_of(condition, self.outcome, self.prior)
 
     def _level(self, condition: Condition, name: OutcomeName | ReadoutName) -> tuple[float, float]:
         """Mean and sd of y at the best pressure by the prior document."""
