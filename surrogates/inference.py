@@ -6,8 +6,10 @@ surrogates.propagation gives the posterior of the linear weights and the evidenc
 Three hypotheses compete: "physics" (two modes and a residual), "no effect" (a constant), "free" (a smooth curve without
 physics). Where other conditions teach something, "physics" comes in two blocks of particles: taught, and alone with the
 document's own prior. Parameters are integrated over by importance sampling: prior draws, weighted by the readings, and
-where few of them carry the weight, rounds of draws from a kernel density around these. Everything is a function of the
-readings, the prior and one seed.
+where few of them carry the weight, rounds of draws from a Student t around these (adaptive importance sampling; Cappe et
+al., Stat. Comput. 18, 447 (2008)). While they are sought particles get a first look, a few sweeps of
+expectation propagation; those that carry weight are then propagated in full. Everything is a function of the readings, the prior and
+one seed.
 """
 
 from __future__ import annotations
@@ -20,20 +22,23 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from surrogates.gp import Basis, Parameters, tensor
+from surrogates.gp import Basis, Parameters
 from surrogates.population import ALONE, Evidence, Population, evidence_of
 from surrogates.prior import LogNormal, Prior
 from surrogates.propagation import Sites, expectation_propagation
 
 HYPOTHESES = ("physics", "no effect", "free")
-FIRST_STAGE = {"physics": 512, "no effect": 32, "free": 96}
-SECOND_STAGE = {"physics": 400, "no effect": 16, "free": 96}
+FIRST_STAGE = {"physics": 400, "no effect": 24, "free": 72}
+SECOND_STAGE = {"physics": 288, "no effect": 16, "free": 72}
 FEWEST = 64
 MAX_ROUNDS = 3
 ENOUGH = 80.0
 QUICK = 40.0
-CENTRES = 128
+FREEDOM = 5
+SHRINKAGE = 0.5
 TEMPERED = 30.0
+FARTHEST = 5.0
+NEGLIGIBLE = 1e-3
 BISECTIONS = 12
 PRIOR_SHARE = 0.15
 GROWTH_CELLS = 6
@@ -194,16 +199,14 @@ def infer(
     """
     basis, generator = Basis.spanning(data.x, prior), torch.Generator().manual_seed(seed)
     setting = _Setting(data, prior, _blocks(prior, own, taught, alone), basis, contact_only, generator)
-    counts = setting.counts(SECOND_STAGE if not len(data) else FIRST_STAGE)
-    z = setting.prior_draws(counts)
-    posterior = setting.posterior(z, [torch.zeros(len(part)) for part in z])
+    if not len(data):
+        return setting.posterior(setting.from_prior(setting.counts(SECOND_STAGE)))
+    draws = setting.looked_at(setting.from_prior(setting.counts(FIRST_STAGE)))
     for _ in range(MAX_ROUNDS):
-        if posterior.effective_size() >= (ENOUGH if careful else QUICK):
+        if draws.effective_size() >= (ENOUGH if careful else QUICK):
             break
-        masses = [float(part.sum()) for part in posterior.weights.split([len(part) for part in z])]
-        z, log_ratio = setting.proposals(z, posterior.weights, setting.counts(SECOND_STAGE, masses))
-        posterior = setting.posterior(z, log_ratio)
-    return posterior
+        draws = setting.looked_at(setting.nearer(draws, setting.counts(SECOND_STAGE, draws.masses())))
+    return setting.posterior(draws.that_matter())
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,38 @@ class _Block:
     population: Population
     share: float
     taught: bool = False
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """Particles by block, z (N, D) each; `log_ratio` (N,) each: ln(prior density / density drawn from), the block's share
+    and number among it; `weights` (S,) of all of them together, once they have been looked at."""
+
+    z: list[Tensor]
+    log_ratio: list[Tensor]
+    physics: Tensor
+    weights: Tensor | None = None
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """The weights by block."""
+        parts: tuple[Tensor, ...] = cast(Tensor, self.weights).split([len(part) for part in self.z])
+        return parts
+
+    def masses(self) -> list[float]:
+        """The weight of each block."""
+        return [float(part.sum()) for part in self.parts()]
+
+    def effective_size(self) -> float:
+        """Effective number of particles with physics."""
+        return effective_size(cast(Tensor, self.weights) * self.physics)
+
+    def that_matter(self) -> _Draws:
+        """Those that carry more than a NEGLIGIBLE share of the mean weight of their block: a first look ranks the
+        particles of a hypothesis well, the hypotheses less so."""
+        kept = [part >= NEGLIGIBLE * part.mean() for part in self.parts()]
+        z = [part[mask] for part, mask in zip(self.z, kept, strict=True)]
+        ratios = [part[mask] for part, mask in zip(self.log_ratio, kept, strict=True)]
+        return _Draws(z, ratios, self.physics[torch.cat(kept)])
 
 
 def _blocks(prior: Prior, own: Population, taught: tuple[Population, Population] | None, alone: float) -> list[_Block]:
@@ -287,7 +322,26 @@ class _Setting:
             silent.add("slope_short")
         return [COLUMN[name] for name in ACTIVE[hypothesis] if name not in silent]
 
-    def prior_draws(self, counts: list[int]) -> list[Tensor]:
+    def from_prior(self, counts: list[int]) -> _Draws:
+        """Draws from each block's population."""
+        return self._draws(self._prior_draws(counts), [torch.zeros(count).double() for count in counts])
+
+    def _draws(self, z: list[Tensor], log_ratio: list[Tensor]) -> _Draws:
+        shares = [math.log(block.share / len(part)) for block, part in zip(self.blocks, z, strict=True)]
+        physics = torch.cat(
+            [
+                torch.full((len(part),), float(b.hypothesis == "physics")).double()
+                for b, part in zip(self.blocks, z, strict=True)
+            ]
+        )
+        return _Draws(z, [ratio + share for ratio, share in zip(log_ratio, shares, strict=True)], physics)
+
+    def looked_at(self, draws: _Draws) -> _Draws:
+        """The draws with their weights by a first look at the readings."""
+        sites = self.propagate(self.parameters(draws.z), first_look=True)
+        return replace(draws, weights=torch.softmax(sites.log_evidence + torch.cat(draws.log_ratio), dim=0))
+
+    def _prior_draws(self, counts: list[int]) -> list[Tensor]:
         """Quasi-random draws from each block's population."""
         seed = int(torch.randint(2**31 - 1, (1,), generator=self.generator))
         sobol = torch.quasirandom.SobolEngine(len(NAMES) + 1, scramble=True, seed=seed)
@@ -333,7 +387,7 @@ class _Setting:
             found.append(block.population.levels(densities, self.generator))
         return torch.cat([level for level, _ in found]), torch.cat([sd for _, sd in found])
 
-    def propagate(self, theta: Parameters) -> Sites:
+    def propagate(self, theta: Parameters, first_look: bool = False) -> Sites:
         """Expectation propagation for all particles at once."""
         data = self.data
         penalty = theta.penalty(data.x, data.u)
@@ -345,65 +399,78 @@ class _Setting:
             self.prior.odd_cell.probability,
             self.basis.features(data.x, data.u),
             self.basis.variances(theta),
+            first_look=first_look,
         )
 
-    def posterior(self, z: list[Tensor], log_ratio: list[Tensor]) -> Posterior:
-        """Particles weighted by the readings; `log_ratio` is ln(prior density / density they were drawn from)."""
-        theta = self.parameters(z)
+    def posterior(self, draws: _Draws) -> Posterior:
+        """Particles weighted by the readings."""
+        theta = self.parameters(draws.z)
         sites = self.propagate(theta)
-        sizes = torch.tensor([len(part) for part in z])
-        shares = torch.log(tensor([block.share for block in self.blocks]) / sizes)
-        weights = torch.softmax(
-            sites.log_evidence + torch.cat(log_ratio) + torch.repeat_interleave(shares, sizes), dim=0
-        )
+        sizes = torch.tensor([len(part) for part in draws.z])
+        hypotheses = torch.tensor([HYPOTHESES.index(block.hypothesis) for block in self.blocks])
         return Posterior(
-            z=torch.cat(z),
+            z=torch.cat(draws.z),
             theta=theta,
-            hypothesis=torch.repeat_interleave(
-                torch.tensor([HYPOTHESES.index(block.hypothesis) for block in self.blocks]), sizes
-            ),
+            hypothesis=torch.repeat_interleave(hypotheses, sizes),
             taught=torch.repeat_interleave(torch.tensor([block.taught for block in self.blocks]), sizes),
-            weights=weights,
+            weights=torch.softmax(sites.log_evidence + torch.cat(draws.log_ratio), dim=0),
             basis=self.basis,
             odd=self.prior.odd_cell.probability,
             sites=sites,
         )
 
-    def proposals(self, z: list[Tensor], weights: Tensor, counts: list[int]) -> tuple[list[Tensor], list[Tensor]]:
-        """Draws near the weight of the particles z, and ln(prior density / proposal density) of each."""
-        draws, ratios = [], []
-        parts = weights.split([len(part) for part in z])
-        for block, part, weight, fresh in zip(self.blocks, z, parts, self.prior_draws(counts), strict=True):
+    def nearer(self, before: _Draws, counts: list[int]) -> _Draws:
+        """Draws near the weight of those before, a share of them from the prior still."""
+        found, ratios = [], []
+        for block, part, weight, fresh in zip(
+            self.blocks, before.z, before.parts(), self._prior_draws(counts), strict=True
+        ):
             columns = self.columns(block.hypothesis)
             from_prior = round(PRIOR_SHARE * len(fresh))
-            near, log_kernel = self._near(
-                part[:, columns], weight, len(fresh) - from_prior, fresh[:from_prior, columns]
-            )
-            fresh[from_prior:, columns] = near
+            near = _Near.around(part[:, columns], weight)
+            fresh[from_prior:, columns] = near.draws(len(fresh) - from_prior, self.generator).clamp(-FARTHEST, FARTHEST)
             log_prior = torch.logsumexp(block.population.log_densities(fresh[:, columns], columns), dim=1)
             share = from_prior / len(fresh)
-            log_mixture = torch.logaddexp(math.log(share) + log_prior, math.log1p(-share) + log_kernel)
-            draws.append(fresh)
+            log_near = near.log_density(fresh[:, columns])
+            log_mixture = torch.logaddexp(math.log(share) + log_prior, math.log1p(-share) + log_near)
+            found.append(fresh)
             ratios.append(log_prior - log_mixture)
-        return draws, ratios
+        return self._draws(found, ratios)
 
-    def _near(self, z: Tensor, weights: Tensor, count: int, others: Tensor) -> tuple[Tensor, Tensor]:
-        """`count` draws from a Gaussian kernel density of the weighted particles z (N, d), and its ln density at `others`
-        (m, d) followed by the draws: (count, d), (m + count,). Bandwidth: Silverman's rule."""
+
+@dataclass(frozen=True)
+class _Near:
+    """A Student t of FREEDOM degrees in d dimensions: centre (d,), Cholesky factor of its scale matrix (d, d)."""
+
+    centre: Tensor
+    chol: Tensor
+
+    @classmethod
+    def around(cls, z: Tensor, weights: Tensor) -> _Near:
+        """The t with mean and covariance of the weighted particles z (N, d), the latter drawn the more towards its
+        diagonal the fewer of them count."""
         dim = z.shape[1]
         weights = tempered(weights, TEMPERED)
-        centred = z - weights @ z
-        cov = (weights[:, None] * centred).T @ centred + 0.003 * torch.eye(dim, dtype=z.dtype)
-        width = (4 / ((dim + 2) * max(effective_size(weights), 2.0))) ** (1 / (dim + 4))
-        chol = cast(Tensor, torch.linalg.cholesky(width**2 * cov))
-        centres = z[systematic(weights, CENTRES, self.generator)]
-        noise = torch.randn(count, dim, generator=self.generator, dtype=z.dtype)
-        near = centres[torch.arange(count) * CENTRES // count] + noise @ chol.T
-        at = torch.cat([others, near])
-        scaled = torch.linalg.solve_triangular(chol, torch.cat([at, centres]).T, upper=False).T
-        distance = torch.cdist(scaled[: len(at)], scaled[len(at) :]) ** 2
-        log_kernel = torch.logsumexp(-0.5 * distance, dim=1) - math.log(CENTRES) - chol.diagonal().log().sum()
-        return near, log_kernel - 0.5 * dim * math.log(2 * math.pi)
+        centre = weights @ z
+        gap = z - centre
+        cov = (weights[:, None] * gap).T @ gap
+        shrunk = min(1.0, SHRINKAGE * dim / effective_size(weights))
+        diagonal = torch.diag(shrunk * cov.diagonal() + 0.003)
+        return cls(centre, cast(Tensor, torch.linalg.cholesky((1 - shrunk) * cov + diagonal)))
+
+    def draws(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, d)."""
+        normal = torch.randn(count, FREEDOM + len(self.centre), generator=generator, dtype=self.centre.dtype)
+        stretch = (normal[:, :FREEDOM] ** 2).mean(1, keepdim=True).sqrt()
+        return self.centre + normal[:, FREEDOM:] / stretch @ self.chol.T
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """ln of the density at z (N, d): (N,)."""
+        dim = len(self.centre)
+        white = torch.linalg.solve_triangular(self.chol, (z - self.centre).T, upper=False)
+        constant = math.lgamma((FREEDOM + dim) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * dim * math.log(FREEDOM * math.pi)
+        tail = 0.5 * (FREEDOM + dim) * torch.log1p((white**2).sum(0) / FREEDOM)
+        return constant - self.chol.diagonal().log().sum() - tail
 
 
 def _log_normal(quantity: LogNormal, z: Tensor) -> Tensor:

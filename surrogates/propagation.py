@@ -23,7 +23,7 @@ from torch import Tensor
 
 ODD_SHIFT = -1.5
 ODD_SD = 0.8
-FEWEST_SWEEPS, MOST_SWEEPS = 3, 6
+FIRST_SWEEPS, FEWEST_SWEEPS, MOST_SWEEPS = 2, 3, 6
 DAMPING = 0.8
 
 
@@ -47,12 +47,27 @@ def scatter_components(odd: float, scatter_variance: Tensor) -> tuple[tuple[floa
 
 
 def expectation_propagation(
-    y: Tensor, censored: Tensor, scatter: Tensor, odd: float, features: Tensor, variances: Tensor
+    y: Tensor,
+    censored: Tensor,
+    scatter: Tensor,
+    odd: float,
+    features: Tensor,
+    variances: Tensor,
+    *,
+    first_look: bool = False,
 ) -> Sites:
     """Posterior of weights w ~ N(0, diag variances) from cells around features @ w.
 
-    y, scatter (a variance): (S, n); censored: (n,); features: (n, F); variances: (S, F).
+    y, scatter (a variance): (S, n); censored: (n,); features: (n, F); variances: (S, F). A first look takes half the
+    sweeps: near enough to tell which particles matter. Where the sites of a particle still move (a scatter far too small
+    for its cells), the lower of the last two evidences holds, and none that no likelihood could reach.
     """
+    used = (features != 0).any(0)
+    if len(features) and not bool(used.all()):
+        found = expectation_propagation(
+            y, censored, scatter, odd, features[:, used], variances[:, used], first_look=first_look
+        )
+        return _with_prior(found, used, variances)
     particles, cells = y.shape
     size = features.shape[1]
     outer = (features[:, :, None] * features[:, None, :]).reshape(cells, size * size)
@@ -62,8 +77,11 @@ def expectation_propagation(
 
     tau = torch.where(censored, 0.0, 1 / scatter)
     nu = tau * y
+    log_evidence = torch.full((particles,), torch.inf, dtype=y.dtype)
     # The fewer the cells, the more a censored one moves what the others see.
     sweeps = max(FEWEST_SWEEPS, MOST_SWEEPS - cells // 6)
+    if first_look:
+        sweeps = max(FIRST_SWEEPS, sweeps // 2)
     for sweep in range(sweeps + 1):
         precision = identity + (tau @ outer).reshape(particles, size, size) * scale
         chol = cast(Tensor, torch.linalg.cholesky(precision))
@@ -76,6 +94,11 @@ def expectation_propagation(
         cavity_variance = variance / (1 - tau * variance).clamp_min(1e-6)
         cavity_mean = cavity_variance * (centre / variance - nu)
         log_z, first, second = _tilted(y, censored, scatter, odd, cavity_mean, cavity_variance)
+        if sweep >= sweeps - 1:
+            cavity = cavity_mean**2 / cavity_variance + cavity_variance.log()
+            found = 0.5 * (mean * pull).sum(1) - chol.diagonal(dim1=-2, dim2=-1).log().sum(1)
+            found = found + (log_z + 0.5 * (cavity - centre**2 / variance - variance.log())).sum(1)
+            log_evidence = torch.minimum(found, log_evidence)
         if sweep == sweeps:
             break
         shrink = 1 + cavity_variance * second
@@ -84,10 +107,18 @@ def expectation_propagation(
         damping = DAMPING if sweep else 1.0
         tau, nu = tau + damping * (new_tau - tau), nu + damping * (new_nu - nu)
 
-    log_evidence = 0.5 * (mean * pull).sum(1) - chol.diagonal(dim1=-2, dim2=-1).log().sum(1)
-    cavity = cavity_mean**2 / cavity_variance + cavity_variance.log()
-    log_evidence = log_evidence + (log_z + 0.5 * (cavity - centre**2 / variance - variance.log())).sum(1)
+    highest = -0.5 * (torch.log(2 * math.pi * scatter) * ~censored).sum(1)
+    log_evidence = torch.where(log_evidence <= highest + 1e-9, log_evidence, -torch.inf)
     return Sites(mean, cov, log_evidence, log_z)
+
+
+def _with_prior(sites: Sites, used: Tensor, variances: Tensor) -> Sites:
+    """The same sites among all weights: those that no cell speaks of, the columns not `used` (F,), are as before."""
+    mean, cov = torch.zeros_like(variances), torch.diag_embed(torch.where(used, 0.0, variances))
+    mean[:, used] = sites.weight_mean
+    index = used.nonzero()[:, 0]
+    cov[:, index[:, None], index] = sites.weight_cov
+    return Sites(mean, cov, sites.log_evidence, sites.log_left_out)
 
 
 def _tilted(
