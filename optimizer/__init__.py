@@ -9,19 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optimizer.advice import Advice, Proposal
+    from optimizer.advice import Advice, Proposal, Stopping
+    from optimizer.channels import should_stop
+    from optimizer.goal import Goal
     from optimizer.rig import Rig
     from optimizer.sampler import StackPressureSampler
     from optimizer.suggestion import advise, suggest
 
-__all__ = ["Advice", "Proposal", "Rig", "StackPressureSampler", "advise", "suggest"]
+__all__ = ["Advice", "Goal", "Proposal", "Rig", "StackPressureSampler", "Stopping", "advise", "should_stop", "suggest"]
 
 _HOMES = {
     "Advice": "advice",
+    "Goal": "goal",
     "Proposal": "advice",
     "Rig": "rig",
     "StackPressureSampler": "sampler",
+    "Stopping": "advice",
     "advise": "suggestion",
+    "should_stop": "channels",
     "suggest": "suggestion",
 }
 

@@ -6,94 +6,199 @@ the cell is worth  KG(c) = E_y[ max_x E[f(x) | y] ] - max_x E[f(x)]  on the mode
 
 The curve is a mixture of S weighted Gaussian processes, and y changes both their weights and their means:
 
-    max_x E[f(x) | y] p(y) = max_x sum_s w_s N(y; m_s(c), V_s(c)) [ m_s(x) + k_s(x, c) (y - m_s(c)) / V_s(c) ]
+    E[f(x) | y] p(y) = sum_s w_s N(y; m_s(c), V_s(c)) [ m_s(x) + k_s(x, c) (y - m_s(c)) / V_s(c) ]
 
 with V_s(c) = k_s(c, c) + scatter_s(c)^2. The integral over y is a sum over evenly spaced nodes, exact to many digits for
-smooth integrands. Shapes: S particles, G pressures of the final choice, C candidates, Q nodes.
+smooth integrands. Where tests end at a longest time, all readings above it are one: "it was still alive" (their nodes are
+summed before the best pressure is chosen). Shapes: S particles, G pressures of the final choice, C candidates, Q nodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from surrogates.gp import tensor
 from surrogates.inference import Posterior
 from surrogates.mixture import mixture_mean_sd
+from surrogates.surrogate import averaged
 
-PARTICLES = 160
-NODES = 32
+PARTICLES = 128
+NODES, NODES_OF_SEVERAL = 28, 12
 REACH = 4.5
-FANTASIES = 6
-TRIES = 128
+LEAST_PROBABILITY = 1e-4
 
 
-def knowledge_gradient(posterior: Posterior, choices: Tensor, candidates: Tensor, u: Tensor) -> Tensor:
-    """KG of one cell at each of `candidates` (C,) when the final choice is among `choices` (G,): (C,).
+@dataclass(frozen=True)
+class Readings:
+    """What one cell at each of C candidates may read, and what the curve would be then.
 
-    Both are ln-pressures x; u () is ln current density. Readings of odd cells teach nothing, so the gain is reduced
-    by their share.
+    mass (C, Q): probability of each reading; mean (C, Q, G): the expected curve at the final choices after it.
+    """
+
+    mass: Tensor
+    mean: Tensor
+
+
+def held_curve(posterior: Posterior, choices: Tensor, u: Tensor) -> Tensor:
+    """The mean curve of each particle at the final choices (G, B), each averaged over where the press may stand: (S, G)."""
+    return averaged(posterior.mean(choices.flatten(), u), choices)
+
+
+def foreseen(
+    posterior: Posterior,
+    choices: Tensor,
+    candidates: Tensor,
+    u: Tensor,
+    *,
+    replicates: int = 1,
+    longest: float | None = None,
+    count: int = NODES,
+) -> Readings:
+    """What `replicates` cells at each of `candidates` (C,) may read, on average of them; u () is ln current density.
+
+    `choices` (G, B): ln-pressures that each final choice may stand at. `longest`: y at which a living cell is taken off.
     """
     weights = posterior.weights
-    mean, centre = posterior.mean(choices, u), posterior.mean(candidates, u)
-    cross = posterior.cov(candidates, u, choices, u)
-    variance = posterior.variance(candidates, u) + posterior.scatter_variance(candidates, u)
+    curve, centre = held_curve(posterior, choices, u), posterior.mean(candidates, u)
+    cross = averaged(posterior.cov(candidates, u, choices.flatten(), u), choices)
+    scatter = posterior.scatter_variance(candidates, u) / replicates
+    variance = posterior.variance(candidates, u) + scatter
 
-    nodes = _nodes(weights, centre, variance.sqrt())
-    gap = nodes[None] - centre[:, :, None]
-    density = torch.exp(-0.5 * gap**2 / variance[:, :, None]) / variance.sqrt()[:, :, None]
-    mass = weights[:, None, None] * density / density.sum(2, keepdim=True).clamp_min(1e-300)
-    pull = (mass * gap / variance[:, :, None]).permute(1, 2, 0)
-    expected = mass.permute(1, 2, 0) @ mean + pull @ cross.permute(1, 0, 2)
-    gain = expected.amax(2).sum(1) - (weights @ mean).amax()
-    return (1 - posterior.odd) * gain.clamp_min(0.0)
+    nodes = _nodes(weights, centre, variance.sqrt(), count)
+    share, gap, precision = _at_nodes(weights, centre, variance, nodes)
+    expected = share @ curve + (share * gap * precision) @ cross.permute(1, 0, 2)
+    mass = share.sum(2)
+    if longest is not None:
+        mass, expected = _alive_as_one(mass, expected, nodes > longest)
+    return Readings(mass, expected / mass.clamp_min(1e-300)[:, :, None])
 
 
-def _nodes(weights: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
+def _at_nodes(weights: Tensor, mean: Tensor, variance: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each particle's probability at each node (C, Q, S), how far the node lies from its mean (C, Q, S), and its precision
+    (C, 1, S); weights (S,), mean and variance (S, C), nodes (C, Q).
+
+    Gaps are centred, so that no reading changes the expected curve on average, however few nodes a narrow particle meets.
+    """
+    gap, precision = nodes[:, :, None] - mean.T[:, None], (1 / variance).T[:, None]
+    density = torch.exp(-0.5 * gap**2 * precision)
+    share = density / density.sum(1, keepdim=True).clamp_min(1e-300)
+    return weights * share, gap - (share * gap).sum(1, keepdim=True), precision
+
+
+def _alive_as_one(mass: Tensor, expected: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
+    """The nodes of living cells put together in one more node: (C, Q + 1), (C, Q + 1, G)."""
+    ended, curves_ended = ~alive, ~alive[:, :, None]
+    whole = torch.cat([mass * ended, (mass * alive).sum(1, keepdim=True)], dim=1)
+    return whole, torch.cat([expected * curves_ended, (expected * ~curves_ended).sum(1, keepdim=True)], dim=1)
+
+
+def _nodes(weights: Tensor, mean: Tensor, sd: Tensor, count: int) -> Tensor:
     """Evenly spaced readings that span the mixture at each candidate: (C, Q)."""
     centre, spread = mixture_mean_sd(weights, mean, sd)
-    steps = torch.linspace(-REACH, REACH, NODES, dtype=mean.dtype)
+    steps = torch.linspace(-REACH, REACH, count, dtype=mean.dtype)
     return centre[:, None] + spread[:, None] * steps
 
 
-def pending_posteriors(
+def knowledge_gradient(
     posterior: Posterior,
-    x: Sequence[float],
-    u: Sequence[float],
-    bounds: Sequence[float | None],
-    generator: torch.Generator,
-) -> list[Posterior]:
-    """The posterior as it may be once pending cells have ended: one for each imagined set of their readings.
+    choices: Tensor,
+    candidates: Tensor,
+    u: Tensor,
+    *,
+    replicates: int = 1,
+    longest: float | None = None,
+    worth: Tensor | None = None,
+) -> Tensor:
+    """KG of one cell (or `replicates` of them together) at each of `candidates` (C,) when the final choice is among
+    `choices` (G,) or (G, B): (C,).
 
-    Cells lie at (x, u); a bound is what a running cell has already outlived on the model scale, None for a planned one.
-    Without pending cells the list holds `posterior` alone.
+    `worth` (G,) is added to the curve at each choice before the best is chosen. Readings of odd cells teach nothing, so
+    the gain is reduced by their share.
     """
-    futures = [posterior] * (FANTASIES if len(x) else 1)
-    for at_x, at_u, bound in zip(x, u, bounds, strict=True):
-        where_x, where_u = tensor([at_x]), tensor([at_u])
-        readings = _imagined(posterior, where_x, where_u, bound, len(futures), generator)
-        futures = [future.given(where_x, where_u, reading) for future, reading in zip(futures, readings, strict=True)]
-    return futures
+    choices = choices if choices.dim() == 2 else choices[:, None]
+    added = torch.zeros(len(choices), dtype=choices.dtype) if worth is None else worth
+    after = foreseen(posterior, choices, candidates, u, replicates=replicates, longest=longest)
+    now = (posterior.weights @ held_curve(posterior, choices, u) + added).amax()
+    gain = (after.mass * (after.mean + added).amax(2)).sum(1) - now
+    return (1 - posterior.odd) * gain.clamp_min(0.0)
 
 
-def _imagined(
-    posterior: Posterior, x: Tensor, u: Tensor, bound: float | None, count: int, generator: torch.Generator
-) -> list[Tensor]:
-    """`count` readings of a cell at (x, u), spread evenly over their distribution above `bound`, in random order."""
-    curve = posterior.draws(x, u, TRIES, generator)[:, 0]
-    scatter = (posterior.weights @ posterior.scatter_variance(x, u)).sqrt()
-    readings = (curve + scatter * torch.randn(TRIES, generator=generator, dtype=curve.dtype)).sort().values
-    if bound is not None:
-        above = readings[readings > bound]
-        readings = above if len(above) else tensor([bound])
-    levels = (torch.arange(count) + 0.5) / count * len(readings)
-    spread = readings[levels.long().clamp_max(len(readings) - 1)]
-    return list(spread[torch.randperm(count, generator=generator)])
+def compromise_gradient(
+    posteriors: Sequence[Posterior],
+    choices: Tensor,
+    candidates: Tensor,
+    u: Tensor,
+    *,
+    replicates: int = 1,
+    longest: Sequence[float | None],
+    worth: Tensor | None = None,
+) -> Tensor:
+    """The same for several outcomes that one cell reads together: the final choice is the best compromise, the pressure
+    at which the outcome that loses most against its own best, as known now, loses least: (C,).
+
+    The outcomes' readings are taken as independent given what is known; three outcomes at most."""
+    added = torch.zeros(len(choices), dtype=choices.dtype) if worth is None else worth
+    mass = torch.ones(len(candidates), 1, dtype=choices.dtype)
+    lowest = torch.full((len(candidates), 1, len(choices)), torch.inf, dtype=choices.dtype)
+    now = torch.full((len(choices),), torch.inf, dtype=choices.dtype)
+    for posterior, end in zip(posteriors, longest, strict=True):
+        curve = posterior.weights @ held_curve(posterior, choices, u)
+        after = foreseen(posterior, choices, candidates, u, replicates=replicates, longest=end, count=NODES_OF_SEVERAL)
+        loss = after.mean - curve.amax()
+        lowest = torch.minimum(lowest[:, :, None], loss[:, None]).flatten(1, 2)
+        mass = (mass[:, :, None] * after.mass[:, None]).flatten(1)
+        now = torch.minimum(now, curve - curve.amax())
+    gain = (mass * (lowest + added).amax(2)).sum(1) - (now + added).amax()
+    return (1 - max(posterior.odd for posterior in posteriors)) * gain.clamp_min(0.0)
 
 
-def gains(futures: Sequence[Posterior], choices: Tensor, candidates: Tensor, u: Tensor, seed: int) -> Tensor:
-    """Knowledge gradient averaged over `futures`, each thinned to a fixed number of particles: (C,)."""
-    thinned = (future.thinned(PARTICLES, torch.Generator().manual_seed(seed)) for future in futures)
-    return torch.stack([knowledge_gradient(future, choices, candidates, u) for future in thinned]).mean(0)
+def feasibility(posterior: Posterior, choices: Tensor, u: Tensor, least: float, margin: float) -> Tensor:
+    """Probability that the curve at each of `choices` (G, B) lies above `least` by `margin` times the scatter: (G,)."""
+    mean, sd, bar = _requirement(posterior, choices, u, least, margin)
+    found: Tensor = posterior.weights @ torch.special.ndtr((mean - bar) / sd)
+    return found
+
+
+def feasibility_gradient(
+    posterior: Posterior,
+    choices: Tensor,
+    candidates: Tensor,
+    u: Tensor,
+    least: float,
+    margin: float,
+    worth: Tensor,
+) -> Tensor:
+    """Expected rise of max_x (worth(x) + ln feasibility(x)) by what a cell at each of `candidates` tells of a
+    requirement: (C,). `worth` (G,): what else is known of each choice."""
+    mean, sd, bar = _requirement(posterior, choices, u, least, margin)
+    centre = posterior.mean(candidates, u)
+    cross = averaged(posterior.cov(candidates, u, choices.flatten(), u), choices).permute(1, 0, 2)
+    variance = posterior.variance(candidates, u) + posterior.scatter_variance(candidates, u)
+    nodes = _nodes(posterior.weights, centre, variance.sqrt(), NODES_OF_SEVERAL)
+    share, gap, precision = _at_nodes(posterior.weights, centre, variance, nodes)
+    pulled = cross * precision[:, 0, :, None]
+    rest = (sd**2 - cross * pulled).clamp_min(1e-9).sqrt()
+    after = mean - bar + gap[..., None] * pulled[:, None]
+    mass = share.sum(2)
+    met = (share[..., None] * torch.special.ndtr(after / rest[:, None])).sum(2) / mass[..., None].clamp_min(1e-300)
+    now = (worth + log_probability(posterior.weights @ torch.special.ndtr((mean - bar) / sd))).amax()
+    gain = (mass * (worth + log_probability(met)).amax(2)).sum(1) - now
+    return (1 - posterior.odd) * gain.clamp_min(0.0)
+
+
+def _requirement(
+    posterior: Posterior, choices: Tensor, u: Tensor, least: float, margin: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and sd of the curve, and the bar that it must pass, of each particle at each choice: (S, G) each."""
+    at = choices.flatten()
+    sd = averaged(posterior.variance(at, u), choices).clamp_min(1e-9).sqrt()
+    bar = least + margin * averaged(posterior.scatter_variance(at, u), choices).sqrt()
+    return held_curve(posterior, choices, u), sd, bar
+
+
+def log_probability(probability: Tensor) -> Tensor:
+    """ln of a probability, bounded below: what is all but impossible is still comparable."""
+    return probability.clamp_min(LEAST_PROBABILITY).log()

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from optimizer.advice import Behind, Candidate
 from optimizer.rig import rounded
 from surrogates.cells import Condition
 from surrogates.outcomes import Outcome, Reading
@@ -54,9 +55,12 @@ def reason(
     outcome: Outcome,
     tested: Sequence[float],
     pending: int,
+    days: float | None = None,
 ) -> str:
-    """One sentence: why this pressure. `pending`: how many cells are promised or still running."""
+    """One sentence: why this pressure. `pending`: how many cells are promised or still running; `days`: how long the cell
+    is expected to take, where gain is counted by the day."""
     here = kpa(pressure_kpa)
+    most = "tells most" if days is None else f"tells most for each day on a channel ({_days(days)} expected)"
     match verdict:
         case "no effect":
             return (
@@ -66,29 +70,30 @@ def reason(
         case "edge: higher":
             return (
                 f"The best pressure lies at or above the upper end of the range with probability "
-                f"{percent(best.at_high_edge)}: widen the range if the press allows; within it, {here} kPa tells most."
+                f"{percent(best.at_high_edge)}: widen the range if the press allows; within it, {here} kPa {most}."
             )
         case "edge: lower":
             return (
                 f"The best pressure lies at or below the lower end of the range with probability "
-                f"{percent(best.at_low_edge)}: widen the range if the press allows; within it, {here} kPa tells most."
+                f"{percent(best.at_low_edge)}: widen the range if the press allows; within it, {here} kPa {most}."
             )
         case "stop":
             wait = f" while {pending} {'is' if pending == 1 else 'are'} planned or running" if pending else ""
             return f"The best next cell, at {here} kPa, on average {benefit(outcome, gain)}: not worth a cell{wait}."
         case "repeat":
             return (
-                f"A second look at {here} kPa, beside the tested {kpa(_nearest(pressure_kpa, tested))} kPa, is worth more "
+                f"A second look at {here} kPa, beside the tested {kpa(nearest(pressure_kpa, tested))} kPa, is worth more "
                 f"than a new pressure, because one cell scatters; on average it {benefit(outcome, gain)}."
             )
         case _:
             return (
                 f"The best pressure lies in {span(best.interval_kpa)} (90 %), and {here} kPa, "
-                f"{_place(pressure_kpa, tested)}, tells most about where: on average a cell here {benefit(outcome, gain)}."
+                f"{_place(pressure_kpa, tested)}, {most} about where: on average a cell here {benefit(outcome, gain)}."
             )
 
 
-def _nearest(pressure_kpa: float, tested: Sequence[float]) -> float:
+def nearest(pressure_kpa: float, tested: Sequence[float]) -> float:
+    """The tested pressure that is nearest in ln(kPa)."""
     return min(tested, key=lambda other: abs(math.log(other / pressure_kpa)))
 
 
@@ -100,6 +105,66 @@ def _place(pressure_kpa: float, tested: Sequence[float]) -> str:
     if below:
         return f"above every tested pressure (highest {kpa(max(below))} kPa)"
     return f"below every tested pressure (lowest {kpa(min(above))} kPa)" if above else "with no cell tested yet"
+
+
+def varied(condition: Condition, pressure_kpa: float, gain: float, outcomes: int) -> str:
+    """Why a cell of this condition, where more than the pressure was chosen."""
+    where = f"{kpa(pressure_kpa)} kPa in {condition.electrolyte} at {condition.current_density:g} {condition.current_density_unit}"
+    if outcomes > 1:
+        return f"{where} is expected to widen what the outcomes reach together most (by {gain:.2g} on the model scale)."
+    return f"{where} is expected to better the best that is known by {percent(gain)}, more than any other choice."
+
+
+def _days(days: float) -> str:
+    return f"{days:.2g} days" if days < 10 else f"{days:.0f} days"
+
+
+def runner_up(other: Candidate | None, gain: float) -> str:
+    """The next best pressure that is not the same one in other words; empty where there is none."""
+    if other is None or other.gain <= 0:
+        return ""
+    return f"{kpa(other.pressure_kpa)} kPa, {percent(other.gain)} where the proposed pressure gains {percent(gain)}"
+
+
+def prior_added(best: Optimum, behind: Behind) -> str:
+    """What the prior, and other measurements, did to the best pressure."""
+    return (
+        f"before this pair's own cells the best guess was {kpa(behind.prior_best_kpa)} kPa; without the two-mode physics "
+        f"these cells alone would put it at {kpa(behind.free_best_kpa)} kPa, with it they say {kpa(best.pressure_kpa)} kPa"
+    )
+
+
+def channels(count: int | None, occupied: int) -> str:
+    """How many channels are free; empty where they are not counted."""
+    if count is None:
+        return ""
+    free = max(count - occupied, 0)
+    told = (
+        f"{free} of {count} free" if free else f"all {count} taken: a new cell waits for one, or takes that of a cell"
+    )
+    return told if free else f"{told} that is no longer worth it (should_stop)"
+
+
+def stopping(
+    cell_id: str,
+    stop: bool,
+    idle: bool,
+    running: tuple[float, float],
+    new_kpa: float,
+    new: tuple[float, float],
+) -> str:
+    """Why a running cell should give its channel away or keep it; `running`, `new`: gain and days of each."""
+    (gain, days), (gain_new, days_new) = running, new
+    if idle:
+        return (
+            f"Neither {cell_id} ({percent(gain)}) nor a new cell ({percent(gain_new)}) is expected to raise what is "
+            "finally reached by enough to be worth a channel."
+        )
+    told = (
+        f"its result is expected to raise what is finally reached by {percent(gain)} in {_days(days)} more, a new cell at "
+        f"{kpa(new_kpa)} kPa by {percent(gain_new)} in {_days(days_new)}"
+    )
+    return f"Stop {cell_id}: {told}." if stop else f"Let {cell_id} go on: {told}."
 
 
 def would_change(

@@ -1,8 +1,9 @@
-"""What the press can do: a range, and a step or a list of pressures it can be set to."""
+"""What the bench can do: pressures and how exactly the press holds them, channels, and how long a test may last."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,10 +18,16 @@ Pressure = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Rig(BaseModel):
-    """The pressures that may be suggested, in kPa.
+    """The press and its channels.
 
-    `pressure_kpa` is the lowest and highest; `allowed_kpa` lists the only settings, or `step_kpa` says that settings
-    are its multiples. With neither, suggestions are rounded to two digits.
+    pressure_kpa      lowest and highest pressure, kPa
+    allowed_kpa, step_kpa    the only settings, or that they are multiples of a step; with neither, suggestions are
+                      rounded to two digits
+    tolerance_kpa, tolerance_percent    how far the pressure may be off its setting, +- kPa and +- percent of it, which
+                      add up; the best setting is the best under that
+    one_pressure      all cells of a batch stand in one press, under one pressure
+    channels          channels of the cycler; None: as many as are asked for
+    max_test_h        a cell still alive after this time is taken off, h
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -28,6 +35,11 @@ class Rig(BaseModel):
     pressure_kpa: tuple[Pressure, Pressure] = (10.0, 2000.0)
     step_kpa: Pressure | None = None
     allowed_kpa: tuple[Pressure, ...] | None = None
+    tolerance_kpa: Annotated[float, Field(ge=0, le=1e5)] = 0.0
+    tolerance_percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
+    one_pressure: bool = False
+    channels: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    max_test_h: Annotated[float, Field(gt=0, le=1e6)] | None = None
 
     @model_validator(mode="after")
     def _has_settings(self) -> Rig:
@@ -49,6 +61,10 @@ class Rig(BaseModel):
             return self._steps(low, high, self.step_kpa)
         spaced = (low * (high / low) ** (i / (POINTS - 1)) for i in range(POINTS))
         return tuple(sorted({low, high, *(p for p in map(rounded, spaced) if low < p < high)}))
+
+    def tolerances(self, pressure_kpa: Sequence[float]) -> tuple[float, ...]:
+        """+- kPa around each setting."""
+        return tuple(self.tolerance_kpa + self.tolerance_percent / 100 * p for p in pressure_kpa)
 
     def _steps(self, low: float, high: float, step: float) -> tuple[float, ...]:
         """Multiples of the step; where there are very many, those nearest to an even spacing in ln(kPa)."""

@@ -1,82 +1,100 @@
 """Which pressure to test next, and what to say about it.
 
-Decision rule: the pressure with the largest expected gain of the final choice (optimizer.acquisition); for a batch the
-cells are chosen one after another, each with those before it pending. Planned and running cells of the table are
-pending from the start.
+Decision rule: the pressure with the largest expected gain of the final choice (optimizer.acquisition), or with the largest
+for each day on a channel; for a batch the cells are chosen one after another, each with those before it pending, or all
+at one pressure where they share a press. Planned and running cells of the table are pending from the start.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from optimizer import reasons
-from optimizer.acquisition import gains, pending_posteriors
-from optimizer.advice import Advice, Best, Candidate, Curve, Proposal, Verdict
+from optimizer.advice import Advice, Behind, Best, Candidate, Curve, Proposal, Verdict
+from optimizer.gain import Question
+from optimizer.goal import Goal, check_goal
 from optimizer.rig import Rig, check_rig
+from optimizer.several import tradeoff
 from surrogates.cells import Condition, check_condition
 from surrogates.errors import UserError
 from surrogates.gp import one_thread, tensor
+from surrogates.inference import HYPOTHESES
 from surrogates.mechanisms import log_pressure
 from surrogates.surrogate import Agreement, Optimum, Surrogate, log_current, pressure_grid
 
 if TYPE_CHECKING:
     import pandas as pd
 
-STOP_GAIN = 0.01
 MOST_CELLS = 50
-GRID_POINTS = 61
 CURVE_POINTS = 81
 RANKED = 10
 MODES_PRESSURES, MODES_WEIGHT = 3, 0.5
-
-
-@dataclass
-class _Pending:
-    """Cells without a final result: ln pressure, ln current, and what a running cell has outlived."""
-
-    x: list[float] = field(default_factory=list)
-    u: list[float] = field(default_factory=list)
-    bounds: list[float | None] = field(default_factory=list)
-
-    def add(self, pressure_kpa: float, u: float, bound: float | None = None) -> None:
-        self.x.append(float(log_pressure(pressure_kpa)))
-        self.u.append(u)
-        self.bounds.append(bound)
+ELSEWHERE = 1.25
+OPTIONAL = ("days", "feasible")
 
 
 def suggest(
     surrogate: Surrogate,
     condition: Condition | Mapping[str, Any],
     pressure_kpa: tuple[float, float] = (10.0, 2000.0),
-    n: int = 1,
+    n: int | None = None,
     seed: int = 0,
     step_kpa: float | None = None,
     allowed_kpa: Sequence[float] | None = None,
+    *,
+    objective: str | Sequence[str] | None = None,
+    subject_to: str | Sequence[str] = (),
+    per: str = "cell",
+    stop_gain: float | None = None,
+    vary: Sequence[str] = ("pressure_kpa",),
+    current_density: tuple[float, float] | None = None,
+    electrolyte: Sequence[str] | None = None,
+    **bench: Any,
 ) -> pd.DataFrame:
     """The next `n` cells to build, one row each: pressure_kpa, median, lower, upper (the curve there, 90 %),
-    cell_lower, cell_upper (the cell, 90 %), gain (expected rise of y at the final choice), verdict, reason.
+    cell_lower, cell_upper (the cell, 90 %), gain (expected rise of y at the final choice), verdict, reason; with
+    `per="channel-day"` days, with `subject_to` feasible.
 
-    `pressure_kpa`, `step_kpa`, `allowed_kpa`: what the press can do. Raises `UserError` where that leaves no choice.
+    `pressure_kpa`, `step_kpa`, `allowed_kpa` and `bench` (tolerance_kpa, tolerance_percent, one_pressure, channels,
+    max_test_h): what the bench can do (optimizer.Rig). `n`: default the channels that are free, one where they are not
+    counted. `objective`: default the surrogate's outcome; several ask for the best compromise. `subject_to`, `per`,
+    `stop_gain`: optimizer.Goal. `vary`: what else may be chosen (optimizer.vary): "current_density" between two ends,
+    "electrolyte" among names; each row then says which. Raises `UserError` where that leaves no choice.
     """
     import pandas as pd
 
-    rig = check_rig(pressure_kpa=pressure_kpa, step_kpa=step_kpa, allowed_kpa=allowed_kpa)
-    proposals, _ = propose(surrogate, check_condition(condition), rig, n, seed)
-    return pd.DataFrame([proposal.model_dump() for proposal in proposals], columns=list(Proposal.model_fields))
+    rig = check_rig(pressure_kpa=pressure_kpa, step_kpa=step_kpa, allowed_kpa=allowed_kpa, **bench)
+    condition = check_condition(condition)
+    stop = {} if stop_gain is None else {"stop_gain": stop_gain}
+    goal = check_goal(objective or surrogate.outcome, subject_to, per, **stop)
+    if set(vary) != {"pressure_kpa"}:
+        from optimizer.vary import suggest_varied
+
+        varied: pd.DataFrame = suggest_varied(
+            surrogate, condition, rig, goal, n or 1, seed, vary, current_density, electrolyte
+        )
+        return varied
+    proposals, _ = propose(surrogate, condition, rig, n, seed, goal=goal)
+    rows = [proposal.model_dump() for proposal in proposals]
+    said = [name for name in Proposal.model_fields if name not in OPTIONAL or rows[0][name] is not None]
+    return pd.DataFrame(rows, columns=said)
 
 
-def advise(surrogate: Surrogate, condition: Condition, rig: Rig, n: int = 1, seed: int = 0) -> Advice:
+def advise(
+    surrogate: Surrogate, condition: Condition, rig: Rig, n: int | None = None, seed: int = 0, goal: Goal | None = None
+) -> Advice:
     """Everything to tell about `condition`: the next `n` cells, the best pressure so far, how sure, and the curve."""
-    best = surrogate.optimum(condition, allowed_kpa=rig.grid())
-    proposals, candidates = propose(surrogate, condition, rig, n, seed, best)
+    question = _question(surrogate, condition, rig, seed, goal)
+    surrogate = question.surrogate
+    best = _optimum(question)
+    proposals, candidates = _propose(question, n, best)
     agreement, outcome = surrogate.agreement(condition), surrogate.outcome_of(condition)
     informed_by = surrogate.readings(condition)
+    behind = _behind(question, proposals[0], candidates)
     return Advice(
         condition=condition,
         outcome=outcome.name,
@@ -84,7 +102,7 @@ def advise(surrogate: Surrogate, condition: Condition, rig: Rig, n: int = 1, see
         cells_used=len(informed_by),
         censored=sum(item.censored for item in informed_by),
         proposals=tuple(proposals),
-        best=Best(**{item.name: getattr(best, item.name) for item in fields(best) if item.name in Best.model_fields}),
+        best=_best(question, best),
         agreement=agreement.sentence if informed_by else "no cell has a result yet",
         modes=_modes(surrogate, condition, agreement),
         taught_by=reasons.taught_by(condition, surrogate.teachers(condition)),
@@ -92,66 +110,108 @@ def advise(surrogate: Surrogate, condition: Condition, rig: Rig, n: int = 1, see
         caution=reasons.caution(informed_by, best, agreement, outcome),
         candidates=candidates,
         curve=_curve(surrogate, condition, rig),
+        runner_up=reasons.runner_up(behind.runner_up, proposals[0].gain),
+        prior_added=reasons.prior_added(best, behind) if informed_by else "",
+        channels=reasons.channels(rig.channels, occupied(surrogate, condition)),
+        behind=behind,
+        tradeoff=tradeoff(question),
     )
 
 
 def propose(
-    surrogate: Surrogate, condition: Condition, rig: Rig, n: int, seed: int, best: Optimum | None = None
+    surrogate: Surrogate,
+    condition: Condition,
+    rig: Rig,
+    n: int | None,
+    seed: int,
+    best: Optimum | None = None,
+    goal: Goal | None = None,
 ) -> tuple[list[Proposal], tuple[Candidate, ...]]:
     """The next `n` cells, and the pressures ranked for the first of them; `best` where the optimum is known already."""
-    if not 1 <= n <= MOST_CELLS:
-        raise UserError(f"n: expected 1 to {MOST_CELLS} cells; found {n}")
-    best = best or surrogate.optimum(condition, allowed_kpa=rig.grid())
-    pending = _pending(surrogate, condition)
-    grid = _thin(rig.grid())
+    question = _question(surrogate, condition, rig, seed, goal)
+    return _propose(question, n, best or _optimum(question))
+
+
+def occupied(surrogate: Surrogate, condition: Condition) -> int:
+    """Channels that planned and running cells of a condition take."""
+    return sum(cell.status in ("planned", "running") for cell in surrogate.cells_of(condition))
+
+
+def _question(surrogate: Surrogate, condition: Condition, rig: Rig, seed: int, goal: Goal | None) -> Question:
+    goal = goal or Goal(outcomes=(surrogate.outcome,))
+    first = surrogate if surrogate.outcome == goal.outcomes[0] else surrogate.of(goal.outcomes[0])
+    return Question(first, condition, rig, goal, seed)
+
+
+def _optimum(question: Question) -> Optimum:
+    """The best setting for the goal, told of its first outcome."""
+    grid = question.rig.grid()
+    return question.surrogate.optimum(
+        question.condition,
+        allowed_kpa=grid,
+        tolerance_kpa=question.rig.tolerances(grid),
+        worth=question.beside(grid),
+    )
+
+
+def _propose(question: Question, n: int | None, best: Optimum) -> tuple[list[Proposal], tuple[Candidate, ...]]:
+    n = _count(question, n)
+    together = question.rig.one_pressure
+    chosen: list[float] = []
     proposals: list[Proposal] = []
     ranked: tuple[Candidate, ...] = ()
-    for _ in range(n):
-        gain = _gains(surrogate, condition, grid, pending, seed)
-        first = int(gain.argmax())
-        ranked = ranked or _ranked(grid, gain)
-        proposals.append(_proposal(surrogate, condition, grid[first], float(gain[first]), best, len(pending.x)))
-        pending.add(grid[first], log_current(condition))
+    while len(proposals) < n:
+        gain = question.gains(chosen, n if together else 1)
+        first = int(_rate(question, gain).argmax())
+        pressure_kpa, count = question.grid[first], n if together else 1
+        ranked = ranked or _ranked(question.grid, gain)
+        found = _proposal(question, pressure_kpa, float(gain[first]), best, len(question.pending) + len(chosen))
+        proposals += [found] * count
+        chosen += [pressure_kpa] * count
     return proposals, ranked
 
 
-def _gains(
-    surrogate: Surrogate, condition: Condition, grid: Sequence[float], pending: _Pending, seed: int
-) -> np.ndarray:
-    x, u = tensor(log_pressure(grid)), tensor(log_current(condition))
-    generator = torch.Generator().manual_seed(seed)
-    posterior = surrogate.posterior(condition)
-    with one_thread():
-        futures = pending_posteriors(posterior, pending.x, pending.u, pending.bounds, generator)
-        result: np.ndarray = gains(futures, x, x, u, seed).numpy()
-    return result
+def _count(question: Question, n: int | None) -> int:
+    """How many cells: as asked, else as channels are free, else one."""
+    if n is None:
+        channels = question.rig.channels
+        free = 1 if channels is None else channels - occupied(question.surrogate, question.condition)
+        n = min(max(free, 1), MOST_CELLS)
+    if not 1 <= n <= MOST_CELLS:
+        raise UserError(f"n: expected 1 to {MOST_CELLS} cells; found {n}")
+    return n
 
 
-def _pending(surrogate: Surrogate, condition: Condition) -> _Pending:
-    outcome, pending = surrogate.outcome_of(condition), _Pending()
-    for cell in surrogate.cells_of(condition):
-        value = getattr(cell, outcome.name)
-        if cell.status == "planned" or (cell.status == "running" and (outcome.is_life or value is None)):
-            bound = outcome.to_y(value) if outcome.is_life and value is not None else None
-            pending.add(cell.pressure_kpa, log_current(cell), bound)
-    return pending
+def _rate(question: Question, gain: np.ndarray) -> np.ndarray:
+    return gain / question.days(question.grid) if question.goal.per == "channel-day" else gain
 
 
-def _proposal(
-    surrogate: Surrogate, condition: Condition, pressure_kpa: float, gain: float, best: Optimum, pending: int
-) -> Proposal:
+def _proposal(question: Question, pressure_kpa: float, gain: float, best: Optimum, pending: int) -> Proposal:
+    surrogate, condition = question.surrogate, question.condition
     tested = [item.cell.pressure_kpa for item in surrogate.readings(condition)]
-    verdict = _verdict(pressure_kpa, gain, best, tested)
+    verdict = _verdict(pressure_kpa, gain, best, tested, question.goal.stop_gain)
     curve = surrogate.curve(condition, [pressure_kpa])
-    text = reasons.reason(verdict, pressure_kpa, gain, best, surrogate.outcome_of(condition), tested, pending)
-    return Proposal(gain=gain, verdict=verdict, reason=text, **{name: float(value[0]) for name, value in curve.items()})
+    days = float(question.days([pressure_kpa])[0]) if question.goal.per == "channel-day" else None
+    text = reasons.reason(verdict, pressure_kpa, gain, best, surrogate.outcome_of(condition), tested, pending, days)
+    values = {name: float(value[0]) for name, value in curve.items()}
+    feasible = _feasible(question, pressure_kpa)
+    return Proposal(gain=gain, verdict=verdict, reason=text, days=days, feasible=feasible, **values)
 
 
-def _verdict(pressure_kpa: float, gain: float, best: Optimum, tested: Sequence[float]) -> Verdict:
+def _feasible(question: Question, pressure_kpa: float) -> float | None:
+    return float(np.exp(question.feasible([pressure_kpa])[0])) if question.goal.subject_to else None
+
+
+def _best(question: Question, best: Optimum) -> Best:
+    known = {item.name: getattr(best, item.name) for item in fields(best) if item.name in Best.model_fields}
+    return Best(**known, feasible=_feasible(question, best.pressure_kpa))
+
+
+def _verdict(pressure_kpa: float, gain: float, best: Optimum, tested: Sequence[float], stop_gain: float) -> Verdict:
     match best.verdict:
         case "no effect" | "edge: higher" | "edge: lower" as told:
             return told
-    if gain < STOP_GAIN and tested:
+    if gain < stop_gain and tested:
         return "stop"
     return "repeat" if reasons.is_tested(pressure_kpa, tested) else "measure"
 
@@ -161,13 +221,23 @@ def _ranked(grid: Sequence[float], gain: np.ndarray) -> tuple[Candidate, ...]:
     return tuple(Candidate(pressure_kpa=grid[i], gain=float(gain[i])) for i in order)
 
 
-def _thin(grid: Sequence[float]) -> tuple[float, ...]:
-    """At most GRID_POINTS of the settings, spread evenly in ln(kPa)."""
-    if len(grid) <= GRID_POINTS:
-        return tuple(grid)
-    targets = np.linspace(math.log(grid[0]), math.log(grid[-1]), GRID_POINTS)
-    nearest = np.abs(np.log(np.asarray(grid))[None, :] - targets[:, None]).argmin(1)
-    return tuple(grid[i] for i in sorted(set(nearest.tolist())))
+def _behind(question: Question, proposal: Proposal, ranked: Sequence[Candidate]) -> Behind:
+    """The numbers behind the reason."""
+    surrogate, condition, here = question.surrogate, question.condition, proposal.pressure_kpa
+    tested = [item.cell.pressure_kpa for item in surrogate.readings(condition)]
+    grid = question.grid
+    x, u = tensor(log_pressure(grid)), tensor(log_current(condition))
+    prior, posterior = surrogate.prior_curve(condition), surrogate.posterior(condition)
+    with one_thread():
+        free = posterior.weights * (posterior.hypothesis == HYPOTHESES.index("free"))
+        before, without = (int((w @ p.mean(x, u)).argmax()) for w, p in ((prior.weights, prior), (free, posterior)))
+    elsewhere = (c for c in ranked if max(c.pressure_kpa / here, here / c.pressure_kpa) > ELSEWHERE)
+    return Behind(
+        nearest_tested_kpa=reasons.nearest(here, tested) if tested else None,
+        runner_up=next(elsewhere, None),
+        prior_best_kpa=grid[before],
+        free_best_kpa=grid[without],
+    )
 
 
 def _would_change(surrogate: Surrogate, condition: Condition, rig: Rig, proposal: Proposal, best: Optimum) -> str:

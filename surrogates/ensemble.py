@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from botorch.acquisition.objective import PosteriorTransform
@@ -11,7 +12,11 @@ from botorch.posteriors.fully_bayesian import GaussianMixturePosterior
 from gpytorch.distributions import MultivariateNormal
 from torch import Tensor
 
+from surrogates.cells import Condition
 from surrogates.inference import Posterior
+
+if TYPE_CHECKING:
+    from surrogates.surrogate import Surrogate
 
 PARTICLES = 64
 JITTER = 1e-8
@@ -56,4 +61,48 @@ class EnsembleModel(Model):
         cov = features @ sites.weight_cov @ features.transpose(-1, -2)
         noise = theta.scatter_variance(penalty) if observation_noise is True else torch.zeros_like(mean)
         mixture = GaussianMixturePosterior(MultivariateNormal(mean, cov + torch.diag_embed(noise + JITTER)))
+        return posterior_transform(mixture) if posterior_transform is not None else mixture
+
+
+class ConditionsModel(Model):
+    """One outcome of several conditions of a pair over points (x, u, number of the condition): each condition has its own
+    ensemble, and they are independent given what each has learned from the others."""
+
+    _is_ensemble = True
+
+    def __init__(self, models: Sequence[EnsembleModel]) -> None:
+        super().__init__()
+        self._models = list(models)
+
+    @classmethod
+    def of(cls, surrogate: Surrogate, conditions: Sequence[Condition], seed: int = 0) -> ConditionsModel:
+        """The model of a surrogate's outcome in view."""
+        return cls([EnsembleModel(surrogate.posterior(condition), seed=seed) for condition in conditions])
+
+    @property
+    def num_outputs(self) -> int:
+        """One outcome."""
+        return 1
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """(particles,)."""
+        return self._models[0].batch_shape
+
+    def posterior(
+        self,
+        X: Tensor,  # noqa: N803  (BoTorch's name)
+        output_indices: list[int] | None = None,
+        observation_noise: bool | Tensor = False,
+        posterior_transform: PosteriorTransform | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The joint posterior at X of shape (..., q, 3): a mixture over particles of shape (..., particles, q, 1)."""
+        mean, cov = torch.zeros(()), torch.zeros(())
+        for number, model in enumerate(self._models):
+            mine = (X[..., None, :, 2].round() == number).to(X.dtype)
+            normal = model.posterior(X[..., :2], observation_noise=observation_noise).distribution
+            mean = mean + mine * normal.mean
+            cov = cov + mine[..., :, None] * mine[..., None, :] * normal.covariance_matrix
+        mixture = GaussianMixturePosterior(MultivariateNormal(mean, cov))
         return posterior_transform(mixture) if posterior_transform is not None else mixture

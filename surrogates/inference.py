@@ -25,7 +25,7 @@ from torch import Tensor
 from surrogates.gp import Basis, Parameters
 from surrogates.population import ALONE, Evidence, Population, evidence_of
 from surrogates.prior import LogNormal, Prior
-from surrogates.propagation import Sites, expectation_propagation
+from surrogates.propagation import Sites, expectation_propagation, of_lower_bound, of_reading
 
 HYPOTHESES = ("physics", "no effect", "free")
 FIRST_STAGE = {"physics": 400, "no effect": 24, "free": 72}
@@ -132,17 +132,31 @@ class Posterior:
         """Variance of one cell around f for each particle: (S, n)."""
         return self.theta.scatter_variance(self.theta.penalty(x, u))
 
-    def given(self, x: Tensor, u: Tensor, y: Tensor) -> Posterior:
+    def given(self, x: Tensor, u: Tensor, y: Tensor, *, alive: bool = False) -> Posterior:
         """The posterior after one more cell with reading `y` at (x, u), all of shape (1,): every particle is
-        conditioned in closed form and weighted by how well it foresaw y. The cell is taken as no odd one."""
+        conditioned in closed form and weighted by how well it foresaw y. `alive`: the cell has outlived y, the moments of
+        the curve are matched. The cell is taken as no odd one."""
         features = self.basis.features(x, u)[0]
-        gain = self.sites.weight_cov @ features
-        variance = gain @ features + self.scatter_variance(x, u)[:, 0]
-        gap = y - self.mean(x, u)[:, 0]
-        mean = self.sites.weight_mean + gain * (gap / variance)[:, None]
-        cov = self.sites.weight_cov - gain[:, :, None] * (gain / variance[:, None])[:, None, :]
-        log_likelihood = -0.5 * (gap**2 / variance + variance.log())
-        weights = torch.softmax(self.weights.log() + log_likelihood, dim=0)
+        pull = self.sites.weight_cov @ features
+        variance = pull @ features + self.scatter_variance(x, u)[:, 0]
+        log, first, second = (of_lower_bound if alive else of_reading)(y - self.mean(x, u)[:, 0], variance)
+        mean = self.sites.weight_mean + pull * first[:, None]
+        cov = self.sites.weight_cov + pull[:, :, None] * (pull * second[:, None])[:, None, :]
+        return self._with(torch.softmax(self.weights.log() + log, dim=0), mean, cov)
+
+    def without(self, cell: int, x: Tensor, u: Tensor) -> Posterior:
+        """The posterior as all other cells leave it: reading number `cell`, which lies at (x, u) of shape (1,), is taken
+        out of every particle and of the weights (the cavity of expectation propagation)."""
+        features = self.basis.features(x, u)[0]
+        pull = self.sites.weight_cov @ features
+        tau, nu = self.sites.tau[:, cell], self.sites.nu[:, cell]
+        rest = (1 - tau * (pull @ features)).clamp_min(1e-6)
+        centre = self.sites.weight_mean @ features
+        mean = self.sites.weight_mean + pull * ((tau * centre - nu) / rest)[:, None]
+        cov = self.sites.weight_cov + pull[:, :, None] * (pull * (tau / rest)[:, None])[:, None, :]
+        return self._with(torch.softmax(self.weights.log() - self.sites.log_left_out[:, cell], dim=0), mean, cov)
+
+    def _with(self, weights: Tensor, mean: Tensor, cov: Tensor) -> Posterior:
         return replace(self, weights=weights, sites=replace(self.sites, weight_mean=mean, weight_cov=cov))
 
     def thinned(self, count: int, generator: torch.Generator) -> Posterior:

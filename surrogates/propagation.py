@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -33,12 +33,15 @@ class Sites:
 
     weight_mean (S, F), weight_cov (S, F, F): posterior of w; log_evidence (S,).
     log_left_out (S, n): ln of the density of each cell as all other cells foresee it (censored: of its survival).
+    tau, nu (S, n): what each cell contributes.
     """
 
     weight_mean: Tensor
     weight_cov: Tensor
     log_evidence: Tensor
     log_left_out: Tensor
+    tau: Tensor
+    nu: Tensor
 
 
 def scatter_components(odd: float, scatter_variance: Tensor) -> tuple[tuple[float, float, Tensor], ...]:
@@ -109,7 +112,7 @@ def expectation_propagation(
 
     highest = -0.5 * (torch.log(2 * math.pi * scatter) * ~censored).sum(1)
     log_evidence = torch.where(log_evidence <= highest + 1e-9, log_evidence, -torch.inf)
-    return Sites(mean, cov, log_evidence, log_z)
+    return Sites(mean, cov, log_evidence, log_z, tau, nu)
 
 
 def _with_prior(sites: Sites, used: Tensor, variances: Tensor) -> Sites:
@@ -118,7 +121,7 @@ def _with_prior(sites: Sites, used: Tensor, variances: Tensor) -> Sites:
     mean[:, used] = sites.weight_mean
     index = used.nonzero()[:, 0]
     cov[:, index[:, None], index] = sites.weight_cov
-    return Sites(mean, cov, sites.log_evidence, sites.log_left_out)
+    return replace(sites, weight_mean=mean, weight_cov=cov)
 
 
 def _tilted(
@@ -129,9 +132,9 @@ def _tilted(
     All arrays (S, n), `censored` (n,). Readings and lower bounds are taken apart: the latter cost ten times more.
     """
     if not bool(censored.any()):
-        return _mixture(_reading, y, scatter, odd, mean, variance)
+        return _mixture(of_reading, y, scatter, odd, mean, variance)
     parts = [torch.empty_like(mean) for _ in range(3)]
-    for component, cells in ((_reading, ~censored), (_lower_bound, censored)):
+    for component, cells in ((of_reading, ~censored), (of_lower_bound, censored)):
         values = _mixture(component, y[:, cells], scatter[:, cells], odd, mean[:, cells], variance[:, cells])
         for part, value in zip(parts, values, strict=True):
             part[:, cells] = value
@@ -157,13 +160,13 @@ def _mixture(
     return torch.logaddexp(log_1, log_2), first, square_2 + share * (square_1 - square_2) - first**2
 
 
-def _reading(gap: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def of_reading(gap: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """ln N(gap; 0, V) and its derivatives in the mean, gap = y - mean."""
     first = gap / variance
     return -0.5 * (gap * first + torch.log(2 * math.pi * variance)), first, -1 / variance
 
 
-def _lower_bound(gap: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def of_lower_bound(gap: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """ln Phi(-gap / sqrt(V)), the probability to lie above the bound, and its derivatives in the mean."""
     sd = variance.sqrt()
     d = gap / sd

@@ -57,6 +57,7 @@ EDGE_CLAIM = 0.5
 EDGE_CELLS = 3
 FORETOLD_CELLS = 3
 STOP_LOSS = 0.01
+HELD_POINTS, LEAST_HELD = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -353,17 +354,26 @@ class Surrogate:
         condition: Condition | Mapping[str, Any],
         pressure_kpa: tuple[float, float] = (10.0, 2000.0),
         allowed_kpa: Sequence[float] | None = None,
+        *,
+        tolerance_kpa: Sequence[float] | None = None,
+        worth: Sequence[float] | None = None,
     ) -> Optimum:
-        """The best pressure between the two ends of `pressure_kpa`, or among `allowed_kpa`."""
+        """The best pressure between the two ends of `pressure_kpa`, or among `allowed_kpa`.
+
+        `tolerance_kpa`: +- kPa around each of the allowed, over which the curve is averaged: the best setting of a press
+        that does not hold it exactly. `worth`: what else speaks for each of them, added to its y before the best is
+        chosen (the logarithm of the probability that it meets a requirement, say).
+        """
         condition = check_condition(condition)
         grid = check_pressures(allowed_kpa if allowed_kpa is not None else pressure_grid(pressure_kpa))
-        x, u = tensor(log_pressure(grid)), tensor(log_current(condition))
+        x, u = held(grid, tolerance_kpa), tensor(log_current(condition))
         posterior = self.posterior(condition)
         with one_thread():
-            expected = posterior.weights @ posterior.mean(x, u)
-            draws = posterior.draws(x, u, DRAWS, torch.Generator().manual_seed(self.seed))
-        best = int(expected.argmax())
-        return self._describe(condition, grid, expected, draws, best)
+            expected = posterior.weights @ averaged(posterior.mean(x.flatten(), u), x)
+            draws = averaged(posterior.draws(x.flatten(), u, DRAWS, torch.Generator().manual_seed(self.seed)), x)
+        added = tensor(worth) if worth is not None else torch.zeros(len(grid), dtype=x.dtype)
+        best = int((expected + added).argmax())
+        return self._describe(condition, grid, expected + added, draws + added, best)
 
     def _describe(self, condition: Condition, grid: np.ndarray, expected: Tensor, draws: Tensor, best: int) -> Optimum:
         where = draws.argmax(1)
@@ -483,6 +493,23 @@ def pressure_grid(pressure_kpa: tuple[float, float], count: int = GRID) -> np.nd
     if low >= high:
         raise UserError(f"pressure_kpa: expected (lowest, highest); found ({low:g}, {high:g})")
     return np.exp(np.linspace(math.log(low), math.log(high), count))
+
+
+def held(pressure_kpa: Any, tolerance_kpa: Sequence[float] | None = None) -> Tensor:
+    """ln-pressures x at which a press may stand that is set to each of G pressures, evenly likely: (G, B), the middles of B
+    even parts of +- `tolerance_kpa`; B is 1 without a tolerance."""
+    pressures = check_pressures(pressure_kpa)
+    if tolerance_kpa is None or not any(tolerance_kpa):
+        return tensor(log_pressure(pressures))[:, None]
+    steps = (np.arange(HELD_POINTS) + 0.5) / HELD_POINTS * 2 - 1
+    at = pressures[:, None] + np.asarray(tolerance_kpa, dtype=float)[:, None] * steps
+    return tensor(log_pressure(np.maximum(at, LEAST_HELD * pressures[:, None])))
+
+
+def averaged(values: Tensor, x: Tensor) -> Tensor:
+    """Values (..., G * B) at the points x (G, B) of `held`, averaged over each setting: (..., G)."""
+    found: Tensor = values.unflatten(-1, x.shape).mean(-1)
+    return found
 
 
 def log_current(of: Condition | Cell) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer import Rig, StackPressureSampler, advise, suggest
-from optimizer.acquisition import knowledge_gradient, pending_posteriors
+from optimizer import Goal, Rig, StackPressureSampler, advise, should_stop, suggest
+from optimizer.acquisition import knowledge_gradient
+from optimizer.gain import Question
+from optimizer.goal import check_goal, requirement
+from optimizer.pending import Pending, futures, imagined, pending_cells
 from optimizer.rig import check_rig
+from optimizer.several import not_dominated
 from surrogates import Cell, Condition, Surrogate, UserError, fit
 from surrogates.gp import tensor
+from surrogates.inference import Posterior
 from surrogates.mechanisms import log_pressure
+from surrogates.surrogate import held
 
 from .worlds import cells_from, true_log_life, world
 
@@ -114,15 +121,285 @@ def test_given_is_refitting(surrogate: Surrogate, zn_ti: Condition) -> None:
 
 def test_imagined_outcomes_of_pending_cells(surrogate: Surrogate, zn_ti: Condition) -> None:
     posterior, generator = surrogate.posterior(zn_ti), torch.Generator().manual_seed(0)
-    assert pending_posteriors(posterior, [], [], [], generator) == [posterior]
+    assert futures(posterior, [], None, generator) == [posterior]
     x = float(log_pressure(250))
-    before = float(posterior.weights @ posterior.mean(tensor([x]), tensor(0.0))[:, 0])
-    planned = pending_posteriors(posterior, [x], [0.0], [None], generator)
-    means = [float(p.weights @ p.mean(tensor([x]), tensor(0.0))[:, 0]) for p in planned]
-    assert np.mean(means) == pytest.approx(before, abs=0.15)
-    assert np.std(means) > 0.05
-    outlived = pending_posteriors(posterior, [x], [0.0], [before + 0.5], generator)
-    assert np.mean([float(p.weights @ p.mean(tensor([x]), tensor(0.0))[:, 0]) for p in outlived]) > before + 0.1
+    before = curve_at(posterior, x)
+    planned = [curve_at(p, x) for p in futures(posterior, [Pending(x, 0.0)], None, generator)]
+    assert np.mean(planned) == pytest.approx(before, abs=0.15)
+    assert np.std(planned) > 0.05
+    taken_off = [curve_at(p, x) for p in futures(posterior, [Pending(x, 0.0)], before - 1, generator)]
+    assert np.mean(taken_off) == pytest.approx(before, abs=0.15)
+    assert np.std(taken_off) < np.std(planned)
+
+
+def curve_at(posterior: Posterior, x: float) -> float:
+    return float(posterior.weights @ posterior.mean(tensor([x]), tensor(0.0))[:, 0])
+
+
+def test_a_running_cell_is_imagined_without_its_bound_and_ends_above_it(zn_ti: Condition) -> None:
+    [cell] = cells_from([250.0], [4.5], status="running")
+    cells = [*world(4, seed=12), cell.model_copy(update={"cell_id": "r"})]
+    surrogate = fit(cells)
+    [pending] = pending_cells(surrogate, zn_ti, Rig())
+    assert (pending.bound, pending.reading) == (pytest.approx(4.5), 4)
+    without = surrogate.posterior(zn_ti).without(4, *pending.at)
+    anew = fit(cells[:4]).posterior(zn_ti)
+    assert curve_at(without, pending.x) == pytest.approx(curve_at(anew, pending.x), abs=0.2)
+    readings = imagined(without, pending, 20, torch.Generator().manual_seed(0))
+    assert min(readings) > 4.5
+    assert pending_cells(surrogate, zn_ti, Rig(max_test_h=80)) == ()  # it is taken off at 80 h, and has lived 90
+
+
+def test_outliving_is_what_ending_later_is_on_average(surrogate: Surrogate, zn_ti: Condition) -> None:
+    """Moments matched in closed form against readings drawn above the bound."""
+    posterior = surrogate.posterior(zn_ti).thinned(1, torch.Generator().manual_seed(0))
+    x, u, bound = tensor([float(log_pressure(250))]), tensor([0.0]), tensor([4.6])
+    alive = posterior.given(x, u, bound, alive=True)
+    mean, sd = posterior.mean(x, u)[0, 0], (posterior.variance(x, u) + posterior.scatter_variance(x, u))[0, 0].sqrt()
+    uniform = torch.linspace(0.0005, 0.9995, 1000).double()
+    start = torch.special.ndtr((bound - mean) / sd)
+    ends = mean + sd * torch.special.ndtri(start + (1 - start) * uniform)
+    means = [curve_at(posterior.given(x, u, y[None]), float(x)) for y in ends]
+    inner = float(posterior.given(x, u, ends[:1]).variance(x, u)[0, 0])
+    assert curve_at(alive, float(x)) == pytest.approx(np.mean(means), abs=1e-3)
+    assert float(alive.variance(x, u)[0, 0]) == pytest.approx(inner + np.var(means), rel=0.01)
+
+
+# --- the bench
+
+
+def test_a_longest_test_makes_long_lives_alike(surrogate: Surrogate, zn_ti: Condition) -> None:
+    """A cell where all cells outlive the test tells nothing; one where none does tells all."""
+    posterior, u = surrogate.posterior(zn_ti), tensor(0.0)
+    whole = knowledge_gradient(posterior, GRID, GRID, u)
+    assert knowledge_gradient(posterior, GRID, GRID, u, longest=20.0).numpy() == pytest.approx(whole.numpy(), abs=1e-9)
+    assert float(knowledge_gradient(posterior, GRID, GRID, u, longest=-20.0).max()) < 1e-9
+    some = knowledge_gradient(posterior, GRID, GRID, u, longest=4.0)
+    assert bool((some <= whole + 1e-9).all())
+    assert float(some.max()) > 0
+
+
+def test_replicates_tell_more_and_never_as_much_as_no_scatter(surrogate: Surrogate, zn_ti: Condition) -> None:
+    posterior, u = surrogate.posterior(zn_ti), tensor(0.0)
+    gains = [float(knowledge_gradient(posterior, GRID, GRID, u, replicates=n).max()) for n in (1, 2, 4, 1000)]
+    assert gains == sorted(gains)
+    assert gains[1] < 2 * gains[0]
+
+
+def test_the_best_setting_is_the_best_under_the_tolerance(zn_ti: Condition) -> None:
+    """A curve that falls steeply above its best: a press that strays is set lower."""
+    pressures = np.exp(np.linspace(math.log(10), math.log(2000), 30))
+    lives = true_log_life(pressures, a=0.4, b=3.0)
+    surrogate = fit(cells_from(list(pressures), list(lives)))
+    exact, straying = Rig(), Rig(tolerance_percent=60)
+    best = [
+        surrogate.optimum(zn_ti, allowed_kpa=r.grid(), tolerance_kpa=r.tolerances(r.grid())) for r in (exact, straying)
+    ]
+    assert best[1].pressure_kpa < best[0].pressure_kpa
+    assert advise(surrogate, zn_ti, straying).best.pressure_kpa == best[1].pressure_kpa
+
+
+def test_tolerances_add_up() -> None:
+    assert Rig(tolerance_kpa=5, tolerance_percent=10).tolerances([20, 300]) == (7, 35)
+    x = held([20.0, 300.0], [7, 35])
+    assert torch.exp(x[1]).max() * 300 == pytest.approx(300 + 35 * 0.8)
+    assert held([20.0, 300.0], [0, 0]).shape == (2, 1)
+
+
+def test_one_press_holds_one_pressure(paper: tuple[Cell, ...], zn_ti: Condition) -> None:
+    table = suggest(fit(paper), zn_ti, n=3, one_pressure=True)
+    assert table["pressure_kpa"].nunique() == 1
+    alone = suggest(fit(paper), zn_ti, n=1)
+    assert table["gain"][0] > alone["gain"][0]
+
+
+def test_as_many_cells_as_channels_are_free(paper: tuple[Cell, ...], zn_ti: Condition) -> None:
+    [cell] = cells_from([100.0], [3.0], status="running")
+    surrogate = fit([*paper, cell])
+    assert len(suggest(surrogate, zn_ti, channels=3)) == 2
+    assert len(suggest(surrogate, zn_ti, channels=1)) == 1
+    assert len(suggest(surrogate, zn_ti, n=2, channels=1)) == 2
+    assert advise(surrogate, zn_ti, Rig(channels=3)).channels == "2 of 3 free"
+    assert "all 1 taken" in advise(surrogate, zn_ti, Rig(channels=1)).channels
+
+
+def test_days_on_a_channel_in_closed_form(surrogate: Surrogate, zn_ti: Condition) -> None:
+    """Against a sum over the distribution of lives, for a new cell and one that has lived 30 h."""
+    at, posterior = tensor([float(log_pressure(250))]), surrogate.posterior(zn_ti)
+    mean = posterior.mean(at, tensor(0.0))[:, :1]
+    sd = (posterior.variance(at, tensor(0.0)) + posterior.scatter_variance(at, tensor(0.0))).sqrt()
+    uniform = (torch.arange(4000).double() + 0.5) / 4000
+    lives = torch.exp(mean + sd * torch.special.ndtri(uniform))
+    for longest, reached in ((None, 0.0), (90.0, 0.0), (150.0, 30.0)):
+        hours = (lives.clamp_max(longest) if longest else lives) - reached
+        alive = (lives > reached).double()
+        expected = float(posterior.weights @ ((hours * alive).sum(1) / alive.sum(1).clamp_min(1)))
+        question = Question(surrogate, zn_ti, Rig(max_test_h=longest), Goal(), 0)
+        assert 24 * question.days([250.0], reached)[0] == pytest.approx(expected, rel=0.01)
+
+
+def test_gain_by_the_day_prefers_short_tests(zn_ti: Condition) -> None:
+    surrogate = fit(world(3, seed=2))
+    by_cell, by_day = (suggest(surrogate, zn_ti, per=per).iloc[0] for per in ("cell", "channel-day"))
+    assert by_day["days"] > 0
+    question = Question(surrogate, zn_ti, Rig(), Goal(per="channel-day"), 0)
+    days = dict(zip(question.grid, question.days(question.grid), strict=True))
+    assert by_day["gain"] / by_day["days"] >= by_cell["gain"] / days[by_cell["pressure_kpa"]]
+    assert "for each day on a channel" in by_day["reason"] or by_day["verdict"] != "measure"
+
+
+# --- goals
+
+
+def with_efficiency(cells: Sequence[Cell], best_kpa: float) -> list[Cell]:
+    """Efficiencies with a best pressure of their own, 99.5 % there."""
+    found = []
+    for cell in cells:
+        loss = 0.005 * math.cosh(math.log(cell.pressure_kpa / best_kpa))
+        found.append(cell.model_copy(update={"coulombic_efficiency": math.exp(-loss), "ce_protocol": "per_cycle_mean"}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("coulombic_efficiency >= 98 %", ("coulombic_efficiency", 0.98, None)),
+        ("coulombic_efficiency>=0.98", ("coulombic_efficiency", 0.98, None)),
+        ("P(cycle_life_h < 20) <= 10 %", ("cycle_life_h", 20.0, 0.1)),
+        ("p( cycle_life_cycles <= 5e1 ) < 0.05", ("cycle_life_cycles", 50.0, 0.05)),
+    ],
+)
+def test_requirements_in_words(words: str, expected: tuple[str, float, float | None]) -> None:
+    found = requirement(words)
+    assert (found.outcome, found.least, found.most) == expected
+    assert requirement(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "efficiency >= 98 %", "coulombic_efficiency >= 98", "coulombic_efficiency <= 0.98", "cycle_life_h >= 20 %",
+     "P(cycle_life_h < 20) <= 110 %", "P(cycle_life_h < 0) <= 10 %"],
+)  # fmt: skip
+def test_requirements_that_make_no_sense(words: str) -> None:
+    with pytest.raises(UserError, match="subject_to: expected"):
+        requirement(words)
+
+
+def test_goals_that_make_no_sense() -> None:
+    for outcome in (
+        [],
+        ["cycle_life_h"] * 2,
+        ["cycle_life_h", "cycle_life_cycles", "coulombic_efficiency", "capacity_retention"],
+    ):
+        with pytest.raises(UserError, match="one to 3 different outcomes"):
+            check_goal(outcome)
+    with pytest.raises(UserError, match="cell or channel-day"):
+        check_goal("cycle_life_h", per="hour")
+    with pytest.raises(UserError, match="share from 0 to below 1"):
+        check_goal("cycle_life_h", stop_gain=5)
+
+
+def test_a_requirement_moves_the_choice_to_where_it_is_met(zn_ti: Condition) -> None:
+    """Life is best at 250 kPa, efficiency at 1000 kPa: the more is required, the nearer to the latter."""
+    surrogate = fit(with_efficiency(world(30, seed=3, scatter=0.1), 1000.0))
+    best = [
+        advise(surrogate, zn_ti, Rig(), goal=check_goal("cycle_life_h", words)).best
+        for words in ((), "coulombic_efficiency >= 99.2 %", "coulombic_efficiency >= 99.4 %")
+    ]
+    assert best[0].pressure_kpa < best[1].pressure_kpa < best[2].pressure_kpa
+    assert best[0].feasible is None
+    assert best[1].feasible > 0.5  # type: ignore[operator]
+    row = suggest(surrogate, zn_ti, subject_to="coulombic_efficiency >= 98.5 %").iloc[0]
+    assert 0 <= row["feasible"] <= 1
+
+
+def test_the_share_of_early_shorts_is_that_of_cells(zn_ti: Condition) -> None:
+    """P(life < 20 h) <= 10 % is met where a tenth of the predicted cells, no more, die before."""
+    surrogate = fit(world(40, seed=3, scatter=0.3))
+    question = Question(surrogate, zn_ti, Rig(), check_goal("cycle_life_h", "P(cycle_life_h < 40) <= 10 %"), 0)
+    met = np.exp(question.worth)
+    died = np.array([surrogate.cell_cdf(zn_ti, p, math.log(40)) for p in question.grid])
+    assert (met[died > 0.3] < 0.3).all()
+    assert (met[died < 0.08] > 0.6).all()
+
+
+def test_a_requirement_not_yet_known_is_worth_a_cell(zn_ti: Condition) -> None:
+    """Where only the efficiency is in doubt, what a cell gains is what it tells of that."""
+    cells = world(40, seed=3, scatter=0.1)
+    surrogate = fit([*with_efficiency(cells[:2], 1000.0), *cells[2:]])
+    free, bound = (
+        suggest(surrogate, zn_ti, subject_to=words).iloc[0] for words in ((), "coulombic_efficiency >= 99 %")
+    )
+    assert bound["gain"] > 2 * free["gain"]
+
+
+def test_two_outcomes_and_their_compromise(zn_ti: Condition) -> None:
+    surrogate = fit(with_efficiency(world(30, seed=3, scatter=0.1), 1000.0))
+    advice = advise(surrogate, zn_ti, Rig(), goal=check_goal(["cycle_life_h", "coulombic_efficiency"]))
+    assert advice.tradeoff is not None
+    life, efficiency = advice.tradeoff.own_best_kpa
+    assert life < advice.tradeoff.compromise_kpa < efficiency
+    assert advice.best.pressure_kpa == advice.tradeoff.compromise_kpa
+    assert abs(advice.tradeoff.loss[0] - advice.tradeoff.loss[1]) < 0.05
+    unbeaten = dict(zip(advice.tradeoff.pressure_kpa, advice.tradeoff.unbeaten, strict=True))
+    assert unbeaten[advice.tradeoff.compromise_kpa] > 0.9
+    assert unbeaten[advice.tradeoff.pressure_kpa[0]] < 0.05
+    assert advise(surrogate, zn_ti, Rig()).tradeoff is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=8))
+def test_the_pareto_set_by_its_definition(points: list[tuple[int, int]]) -> None:
+    found = not_dominated(torch.tensor(points).T)
+    for at, mine in enumerate(points):
+        beaten = any(other != mine and other[0] >= mine[0] and other[1] >= mine[1] for other in points)
+        assert bool(found[at]) is not beaten
+
+
+# --- channels
+
+
+def test_should_stop(zn_ti: Condition) -> None:
+    """A cell that has outlived its use is stopped; one that has just begun where most is to be learned goes on."""
+    [cell] = cells_from([400.0], [1.0], status="running")
+    young = fit([*world(3, seed=8), cell.model_copy(update={"cell_id": "young"})])
+    found = should_stop(young, zn_ti, "young")
+    assert found.gain_to_come > 0
+    assert found.reason.endswith(".")
+    known = world(40, seed=2, scatter=0.1)
+    idle = should_stop(fit([*known, cell.model_copy(update={"cell_id": "late", "cycle_life_h": 60.0})]), zn_ti, "late")
+    assert idle.stop
+    assert "worth a channel" in idle.reason
+    with pytest.raises(UserError, match="expected a running cell .* no such cell. Running: young"):
+        should_stop(young, zn_ti, "x")
+
+
+def test_a_cell_at_the_end_of_its_test_tells_nothing_more(zn_ti: Condition) -> None:
+    [cell] = cells_from([400.0], [4.0], status="running")
+    surrogate = fit([*world(3, seed=8), cell.model_copy(update={"cell_id": "r"})])
+    assert should_stop(surrogate, zn_ti, "r", Rig(max_test_h=50)).gain_to_come == 0
+
+
+# --- more than pressure
+
+
+def test_electrolyte_and_current_are_chosen_too(zn_ti: Condition) -> None:
+    better = [c.model_copy(update={"cell_id": f"3-{c.cell_id}", "electrolyte": "3 M ZnSO4",
+                                   "cycle_life_h": 4 * (c.cycle_life_h or 1)}) for c in world(6, seed=5)]  # fmt: skip
+    surrogate = fit([*world(6, seed=4), *better])
+    table = suggest(surrogate, zn_ti, n=2, vary=["pressure_kpa", "electrolyte"], step_kpa=10)
+    assert list(table["electrolyte"]) == ["3 M ZnSO4"] * 2
+    assert (table["pressure_kpa"] % 10 == 0).all()
+    assert table["pressure_kpa"].nunique() == 2
+    both = suggest(surrogate, zn_ti, vary=["pressure_kpa", "current_density"], current_density=(0.5, 2.0)).iloc[0]
+    assert 0.5 <= both["current_density"] <= 2
+    for wrong, words in (
+        ({"vary": ["electrolyte"]}, "expected pressure_kpa and any of"),
+        ({"vary": ["pressure_kpa", "current_density"]}, "lowest, highest"),
+        ({"vary": ["pressure_kpa", "electrolyte"], "electrolyte": ["1 M ZnSO4"]}, "two or more names"),
+        ({"vary": ["pressure_kpa", "electrolyte"], "per": "channel-day"}, "subject_to and per to be left out"),
+    ):
+        with pytest.raises(UserError, match=words):
+            suggest(surrogate, zn_ti, **wrong)
 
 
 # --- suggestions
@@ -285,5 +562,5 @@ def test_sampler_sees_running_and_censored_trials(zn_ti: Condition) -> None:
 @pytest.mark.usefixtures("quiet_optuna")
 def test_sampler_refuses_to_minimise(zn_ti: Condition) -> None:
     study = optuna.create_study(direction="minimize", sampler=StackPressureSampler(zn_ti))
-    with pytest.raises(UserError, match='direction="maximize"'):
+    with pytest.raises(UserError, match="all maximize"):
         study.ask().suggest_float("pressure_kpa", 10, 2000)
