@@ -15,7 +15,7 @@ from campaigns.after import afterwards
 from campaigns.edits import Merge, check_unseen, correction, free_ids, merge, recording, undoing, withdrawal
 from campaigns.events import Draft, Event
 from campaigns.history import Line, lines_of
-from campaigns.informing import informing
+from campaigns.informing import history_of, informing
 from campaigns.ledger import Ledger
 from campaigns.priors import find_prior
 from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
@@ -29,6 +29,7 @@ from surrogates.prior import Prior
 if TYPE_CHECKING:
     import pandas as pd
 
+    from campaigns.verifying import Check
     from optimizer.advice import Advice
     from surrogates.surrogate import Optimum, Surrogate
 
@@ -279,7 +280,9 @@ class Campaign:
         """`suggest` with everything said beside it. The stored answer is returned where the same question was asked of
         the same cells, prior and versions."""
         state = self.state
-        cells = self._informing(state)
+        others = self._others(state)
+        cells = informing(state, others)
+        informed_by = {other.name: other.revision for other in history_of(state, others)}
         basis = {
             "data_revision": state.data_revision,
             "seed": seed,
@@ -289,8 +292,8 @@ class Campaign:
         }
         latest = state.latest
         if latest is not None and _is_answer(latest, basis, n):
-            return latest if state.is_current else self._answer(state, basis, latest.advice)
-        return self._answer(state, basis, self._advice(state, cells, n, seed))
+            return latest if state.is_current else self._answer(state, basis, informed_by, latest.advice)
+        return self._answer(state, basis, informed_by, self._advice(state, cells, n, seed))
 
     def _advice(self, state: CampaignState, cells: tuple[Cell, ...], n: int, seed: int) -> tuple[Advice, ...]:
         from optimizer.suggestion import advise
@@ -299,9 +302,12 @@ class Campaign:
         surrogate = fit(cells, state.objective, state.prior, seed)
         return tuple(advise(surrogate, condition, state.rig, n, seed) for condition in state.conditions)
 
-    def _answer(self, state: CampaignState, basis: dict[str, Any], advice: tuple[Advice, ...]) -> Suggestion:
+    def _answer(
+        self, state: CampaignState, basis: dict[str, Any], informed_by: dict[str, int], advice: tuple[Advice, ...]
+    ) -> Suggestion:
         payload = {
             **basis,
+            "informed_by": informed_by,
             "advice": [answer.model_dump(mode="json") for answer in advice],
             "cell_ids": free_ids(state, len(advice[0].proposals)),
         }
@@ -309,6 +315,13 @@ class Campaign:
             event = transaction.append("suggested", payload)
         self._project()
         return suggestion_of(event)
+
+    def verify(self, revision: int | None = None, done: Callable[[], None] = lambda: None) -> list[Check]:
+        """Compute every answer again (or that of event `revision`), from the cells, the prior and the seed it was
+        computed from, and say which come out differently, and why. `done` is called after each."""
+        from campaigns.verifying import verify
+
+        return verify(self._ledger, self.name, self._advice, _versions(), revision, done)
 
     def optimum(self, condition: Condition | Mapping[str, Any] | None = None) -> Optimum:
         """The best pressure the rig can be set to, fitted to the cells there are now; `condition` where there are several."""
@@ -325,12 +338,12 @@ class Campaign:
         from surrogates.surrogate import fit
 
         state = self.state
-        return fit(self._informing(state), state.objective, state.prior)
+        return fit(informing(state, self._others(state)), state.objective, state.prior)
 
-    def _informing(self, state: CampaignState) -> tuple[Cell, ...]:
-        """The cells that inform the fit: the campaign's own and those of its history."""
+    def _others(self, state: CampaignState) -> list[CampaignState]:
+        """The store's other campaigns, oldest first, where any may inform the fit."""
         others = self._ledger.campaigns() if state.history != "none" else ()
-        return informing(state, [fold(self._ledger.events(name)) for name in others if name != self.name])
+        return [fold(self._ledger.events(name)) for name in others if name != self.name]
 
     def sync(self) -> None:
         """Bring MLflow up to the ledger now, and wait for it."""

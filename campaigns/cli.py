@@ -19,6 +19,7 @@ from campaigns import instruments_cli
 from campaigns.cells_cli import app as cells_app
 from campaigns.files_cli import app as files_app
 from campaigns.prior_cli import app as prior_app
+from campaigns.review_cli import app as review_app
 from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
 from campaigns.terminal import AsJson, Name, Store, command, print_json, say
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(cells_app)
 app.add_typer(files_app)
+app.add_typer(review_app)
 app.add_typer(prior_app, name="prior")
 
 

@@ -19,7 +19,7 @@ def informing(state: CampaignState, others: Sequence[CampaignState]) -> tuple[Ce
     own = {(cell.cell_id, *_identity(cell)) for cell in state.cells}
     theirs = {
         (cell.cell_id, *_identity(cell)): cell.model_copy(update={"cell_id": f"{other.name}/{cell.cell_id}"})
-        for other in _history_of(state, others)
+        for other in history_of(state, others)
         for cell in other.cells
         if (cell.cell_id, *_identity(cell)) not in own
     }
@@ -31,7 +31,8 @@ def informing(state: CampaignState, others: Sequence[CampaignState]) -> tuple[Ce
     return (*state.cells, *fitting)
 
 
-def _history_of(state: CampaignState, others: Sequence[CampaignState]) -> list[CampaignState]:
+def history_of(state: CampaignState, others: Sequence[CampaignState]) -> list[CampaignState]:
+    """Those of `others` that the campaign's history names."""
     if state.history == "none":
         return []
     if state.history == "programme":

@@ -1,0 +1,68 @@
+"""The commands that look back: compare campaigns, report on one, verify its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from campaigns.store import DEFAULT_STORE
+from campaigns.terminal import AsJson, Name, Store, print_json, say
+
+if TYPE_CHECKING:
+    from campaigns.verifying import Check
+
+app = typer.Typer()
+WORDS = {"next_kpa": "next {} kPa", "gain": "gain {}", "best_kpa": "best pressure {} kPa"}
+
+
+@app.command()
+def verify(
+    name: Name,
+    revision: Annotated[
+        int | None, typer.Option(help="Only the answer of this event (stackpress history).", show_default=False)
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Compute a campaign's answers again from the cells of then; say which differ, and why.
+
+    Exit code 1 where an answer differs and nothing is known that explains it.
+    """
+    from campaigns.campaign import Campaign
+    from campaigns.progress import progress
+
+    campaign = Campaign.open(name, store)
+    total = 1 if revision is not None else len(campaign.state.suggestions)
+    with progress("Computing answers again", total, as_json) as done:
+        checks = campaign.verify(revision, done)
+    if as_json:
+        print_json(
+            {"campaign": name, "answers": [{**vars(check), "explained": check.is_explained} for check in checks]}
+        )
+    else:
+        for line in _lines_of(checks):
+            say(line)
+    if not all(check.is_explained for check in checks):
+        raise typer.Exit(1)
+
+
+def _lines_of(checks: Sequence[Check]) -> Iterator[str]:
+    for check in checks:
+        kpa = ", ".join(f"{pressure:g}" for pressure in check.next_kpa)
+        result = "comes out the same" if check.same else "differs"
+        yield f"event {check.revision}, {check.time[:16].replace('T', ' ')}, {check.actor}: next {kpa} kPa {result}"
+        for condition, several in check.differences.items():
+            changes = (WORDS[key].format(f"{then:.6g} -> {now:.6g}") for key, (then, now) in several.items())
+            yield f"  {condition}: {', '.join(changes)}"
+        if not check.same:
+            yield f"  {check.numbers} numbers differ, by {100 * check.largest:.2g} % at most"
+        for reason in check.why:
+            yield f"  {'but' if check.same else 'because'} {reason}"
+        if not check.is_explained:
+            yield "  Nothing is known that explains it: the same versions, cells and prior. Another processor, or a fault."
+        if check.mended:
+            yield f"  since corrected, withdrawn or undone: {', '.join(check.mended)}"
+    same = sum(check.same for check in checks)
+    yield f"{same} of {len(checks)} answers come out the same." if checks else "No answer yet: stackpress suggest."
