@@ -323,6 +323,12 @@ class Campaign:
 
         return verify(self._ledger, self.name, self._advice, _versions(), revision, done)
 
+    def draw_course(self) -> list[Path]:
+        """Draw what became known answer by answer, and when each cell ran, as NAME-course.png and .svg."""
+        from campaigns.course_figure import write_course
+
+        return write_course(self._ledger.events(self.name), self.folder / "artifacts" / "figures")
+
     def optimum(self, condition: Condition | Mapping[str, Any] | None = None) -> Optimum:
         """The best pressure the rig can be set to, fitted to the cells there are now; `condition` where there are several."""
         state = self.state

@@ -179,7 +179,7 @@ def show(
         _list(store, as_json)
         return
     campaign = Campaign.open(name, store)
-    figures = _figures([campaign]) if figure else []
+    figures = [*_figures([campaign]), *campaign.draw_course()] if figure else []
     if as_json:
         print_json({**_document(campaign), "figures": [str(path) for path in figures]})
         return

@@ -87,17 +87,23 @@ def draw(state: CampaignState, advice: Advice) -> Figure:
 def write_figures(state: CampaignState, folder: Path) -> list[Path]:
     """Writes NAME.png and .svg of the latest suggestion (NAME-2 ... for more conditions), each whole or not at all."""
     written: list[Path] = []
-    folder.mkdir(parents=True, exist_ok=True)
     for number, advice in enumerate(state.latest.advice if state.latest else (), start=1):
-        figure, name = draw(state, advice), state.name if number == 1 else f"{state.name}-{number}"
-        for kind, metadata in (("png", None), ("svg", {"Date": None})):
-            part, path = folder / f".{uuid4().hex}.part", folder / f"{name}.{kind}"
-            try:
-                with house_style():
-                    figure.savefig(part, format=kind, dpi=DPI, metadata=metadata)
-                written.append(part.replace(path))
-            finally:
-                part.unlink(missing_ok=True)
+        written += save(draw(state, advice), folder, state.name if number == 1 else f"{state.name}-{number}")
+    return written
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Writes NAME.png and .svg, each whole or not at all."""
+    written: list[Path] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, metadata in (("png", None), ("svg", {"Date": None})):
+        part, path = folder / f".{uuid4().hex}.part", folder / f"{name}.{kind}"
+        try:
+            with house_style():
+                figure.savefig(part, format=kind, dpi=DPI, metadata=metadata)
+            written.append(part.replace(path))
+        finally:
+            part.unlink(missing_ok=True)
     return written
 
 
@@ -176,8 +182,8 @@ def _set_axes(axes: Axes, state: CampaignState, advice: Advice, outcome: Outcome
     axes.set(xscale="log", xlim=(min(places) / 1.06, max(places) * 1.06), xlabel="stacking pressure (kPa)")
     axes.set(yscale="log" if log else "linear", ylabel=outcome.label if log else f"{outcome.label} (%)")
     axes.set_ylim(_limits([*values, *_scaled(curve.median, outcome)], _scaled(curve.lower + curve.upper, outcome), log))
-    _set_ticks(axes.xaxis, *axes.get_xlim(), log=True)
-    _set_ticks(axes.yaxis, *axes.get_ylim(), log=log)
+    set_ticks(axes.xaxis, *axes.get_xlim(), log=True)
+    set_ticks(axes.yaxis, *axes.get_ylim(), log=log)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -193,7 +199,7 @@ def _limits(core: Sequence[float], band: Any, log: bool) -> tuple[float, float]:
     return 0.0 if low < 25 else low - pad, min(high + pad, 100 + 0.02 * (100 - low))
 
 
-def _set_ticks(axis: Axis, low: float, high: float, log: bool) -> None:
+def set_ticks(axis: Axis, low: float, high: float, log: bool) -> None:
     """Plain numbers: 1, 2, 5, 10 ... on a log axis, only decades on a very long one, even steps on a short one."""
     end = high if log else min(high, 100)
     tens: Any = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1) if log else np.array([])
