@@ -126,12 +126,13 @@ def _groups(cells: Sequence[Cell], at: Condition, outcome: Outcome) -> Groups:
             groups.setdefault(("planned", other), []).append((cell.pressure_kpa, FOOT))
         elif read is not None:
             kind = cell.status if read.censored or cell.status == "invalid" else "measured"
-            groups.setdefault((kind, other), []).append((cell.pressure_kpa, _scaled(outcome.from_y(read.y), outcome)))
+            groups.setdefault((kind, other), []).append((cell.pressure_kpa, scaled(outcome.from_y(read.y), outcome)))
     return groups
 
 
-def _scaled(values: Any, outcome: Outcome) -> Any:
-    return np.multiply(values, 100 if outcome.is_loss else 1)  # fractions are shown in percent
+def scaled(values: Any, outcome: Outcome) -> Any:
+    """Values as the axis shows them: fractions in percent."""
+    return np.multiply(values, 100 if outcome.is_loss else 1)
 
 
 def _footer(figure: Figure, state: CampaignState, outcome: Outcome, cells: int, groups: Groups) -> float:
@@ -181,13 +182,15 @@ def _set_axes(axes: Axes, state: CampaignState, advice: Advice, outcome: Outcome
     values = [y for (kind, _), points in groups.items() if kind != "planned" for _, y in points]
     axes.set(xscale="log", xlim=(min(places) / 1.06, max(places) * 1.06), xlabel="stacking pressure (kPa)")
     axes.set(yscale="log" if log else "linear", ylabel=outcome.label if log else f"{outcome.label} (%)")
-    axes.set_ylim(_limits([*values, *_scaled(curve.median, outcome)], _scaled(curve.lower + curve.upper, outcome), log))
+    axes.set_ylim(
+        axis_limits([*values, *scaled(curve.median, outcome)], scaled(curve.lower + curve.upper, outcome), log)
+    )
     set_ticks(axes.xaxis, *axes.get_xlim(), log=True)
     set_ticks(axes.yaxis, *axes.get_ylim(), log=log)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _limits(core: Sequence[float], band: Any, log: bool) -> tuple[float, float]:
+def axis_limits(core: Sequence[float], band: Any, log: bool) -> tuple[float, float]:
     """Axis ends that hold `core`, widened towards `band` by no more than a decade (log) or the span of `core`."""
     inner, outer = (np.log10(core), np.log10(band)) if log else (np.array(core), band)
     room = 1.0 if log else max(float(np.ptp(inner)), 1.0)
@@ -223,9 +226,9 @@ def _draw_cells(axes: Axes, groups: Groups) -> None:
 def _draw_curves(axes: Axes, advice: Advice, outcome: Outcome) -> None:
     curve = advice.curve.model_dump()
     for name, (label, style) in LINES.items():
-        axes.plot(curve["pressure_kpa"], _scaled(curve[name], outcome), gid=name, label=label, **style)
+        axes.plot(curve["pressure_kpa"], scaled(curve[name], outcome), gid=name, label=label, **style)
     for name, (label, style) in BANDS.items():
-        lower, upper = (_scaled(curve[f"{name}{end}"], outcome) for end in ("lower", "upper"))
+        lower, upper = (scaled(curve[f"{name}{end}"], outcome) for end in ("lower", "upper"))
         axes.fill_between(curve["pressure_kpa"], lower, upper, gid=f"{name}band", label=label, **style)
 
 
@@ -237,7 +240,7 @@ def _draw_choices(axes: Axes, advice: Advice, outcome: Outcome) -> None:
         named.append((best.pressure_kpa, f"best: {_number(best.pressure_kpa)} kPa"))
     for (pressure, median), count in Counter((p.pressure_kpa, p.median) for p in advice.proposals).items():
         axes.axvline(pressure, color=DARK, lw=1, zorder=1.9, gid="next-line")
-        axes.plot(pressure, _scaled(median, outcome), gid="next", label="_" * (pressure != first) + "next cell", **NEXT)
+        axes.plot(pressure, scaled(median, outcome), gid="next", label="_" * (pressure != first) + "next cell", **NEXT)
         word = "optional: " if all(p.verdict == "stop" for p in advice.proposals) else "next: "
         prefix = word if len(advice.proposals) < 4 else ""
         named.append((pressure, f"{prefix}{_number(pressure)} kPa" + f" ({count} cells)" * (count > 1)))

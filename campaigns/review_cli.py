@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from campaigns.store import DEFAULT_STORE
+from campaigns.store import DEFAULT_STORE, mlflow_folder
 from campaigns.terminal import AsJson, Name, Store, print_json, say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from campaigns.verifying import Check
 
 app = typer.Typer()
 WORDS = {"next_kpa": "next {} kPa", "gain": "gain {}", "best_kpa": "best pressure {} kPa"}
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME NAME...", help="Two or more campaigns.")],
+    figure: Annotated[bool, typer.Option("--figure", help="Draw their curves (PNG and SVG) and say where.")] = False,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Campaigns side by side, from their last answers: what they cost, what they found, whether they agree."""
+    from campaigns.campaign import Campaign
+    from campaigns.comparison import compare as side_by_side
+    from campaigns.comparison_text import document, sentences, table
+
+    found = side_by_side([Campaign.open(name, store).state for name in names])
+    figures: list[Path] = []
+    if figure:
+        from campaigns.comparison_figure import write_comparison
+
+        figures = write_comparison(found, mlflow_folder(store) / "artifacts" / "figures")
+    if as_json:
+        print_json({**document(found), "figures": [str(path) for path in figures]})
+        return
+    console = _console(len(found.entries))
+    console.print(table(found))
+    say("")
+    for sentence in sentences(found):
+        console.print(sentence, markup=False, highlight=False)
+    for path in figures:
+        say(f"Figure: {path}")
 
 
 @app.command()
@@ -46,6 +80,13 @@ def verify(
             say(line)
     if not all(check.is_explained for check in checks):
         raise typer.Exit(1)
+
+
+def _console(columns: int) -> Console:
+    """As wide as the terminal; where there is none, wide enough for the columns."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 20 + 40 * columns, highlight=False)
 
 
 def _lines_of(checks: Sequence[Check]) -> Iterator[str]:
