@@ -329,6 +329,12 @@ class Campaign:
 
         return write_course(self._ledger.events(self.name), self.folder / "artifacts" / "figures")
 
+    def report(self, path: str | Path, done: Callable[[], None] = lambda: None) -> None:
+        """Write everything about the campaign as one HTML file that can be mailed; `done` is called after each figure."""
+        from campaigns.report import write_report
+
+        write_report(self._ledger.events(self.name), Path(path), _versions(), done)
+
     def optimum(self, condition: Condition | Mapping[str, Any] | None = None) -> Optimum:
         """The best pressure the rig can be set to, fitted to the cells there are now; `condition` where there are several."""
         state = self.state

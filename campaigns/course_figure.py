@@ -138,7 +138,8 @@ def _name(axes: Axes, bar: Bar, now: datetime) -> None:
     colour = "white" if told < (start + end) / 2 else DARK  # the hours before it was told are pale
     text = axes.text((start + end) / 2, bar.channel, "", ha="center", va="center", fontsize=6, color=colour)
     text.set_parse_math(False)
-    for words in (f"{bar.cell_id}, {bar.pressure_kpa:g} kPa", f"{bar.pressure_kpa:g} kPa", f"{bar.pressure_kpa:g}", ""):
+    name = "".join(letter for letter in bar.cell_id if letter.isprintable())
+    for words in (f"{name}, {bar.pressure_kpa:g} kPa", f"{bar.pressure_kpa:g} kPa", f"{bar.pressure_kpa:g}", ""):
         text.set_text(words)
         if not words or text.get_window_extent().width < pixels - 8:
             break

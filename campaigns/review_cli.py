@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from campaigns.store import DEFAULT_STORE, mlflow_folder
-from campaigns.terminal import AsJson, Name, Store, print_json, say
+from campaigns.terminal import AsJson, Name, Store, command, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +49,31 @@ def compare(
         console.print(sentence, markup=False, highlight=False)
     for path in figures:
         say(f"Figure: {path}")
+
+
+@app.command()
+def report(
+    name: Name,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it; default: NAME-report.html here.", show_default=False)
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Everything about a campaign in one HTML file that can be mailed: no script, nothing that is loaded."""
+    from campaigns.campaign import Campaign
+    from campaigns.progress import progress
+
+    campaign, path = Campaign.open(name, store), out or Path(f"{name}-report.html")
+    with progress("Drawing", None, as_json) as done:
+        campaign.report(path, done)
+    state = campaign.state
+    if as_json:
+        print_json({"campaign": name, "file": str(path), "revision": state.revision, "is_current": state.is_current})
+        return
+    say(f"Wrote {path}: {name} at revision {state.revision}. Open it in any browser, mail it, print it.")
+    if not state.is_current:
+        say(f"Its answer is outdated, or there is none: {command('suggest', store)} {name}, then write it again.")
 
 
 @app.command()
