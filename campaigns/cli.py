@@ -194,11 +194,13 @@ def show(
 def sync(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Bring the MLflow projection up to the ledger, and wait for it."""
     from campaigns.ledger import Ledger
+    from campaigns.progress import progress
     from campaigns.projection import sync as project
 
     check_exists(store)
-    folder = mlflow_folder(store)
-    report = project(Ledger.open(store), folder)
+    folder, ledger = mlflow_folder(store), Ledger.open(store)
+    with progress("Writing campaigns", None, as_json) as written:
+        report = project(ledger, folder, written)
     for problem in report.problems:
         print(f"stackpress: {problem}", file=sys.stderr)
     if as_json:
