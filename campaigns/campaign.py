@@ -62,9 +62,10 @@ class Campaign:
         programme: str = "default",
         history: str | Sequence[str] = "programme",
         citation: str | None = None,
+        key: str | None = None,
         store: str | Path = DEFAULT_STORE,
     ) -> Campaign:
-        """Open a new campaign.
+        """Open a new campaign; `key`: see `correct`.
 
         `condition`: one or several; each gets a suggestion. `pressure_kpa`, `step_kpa`, `allowed_kpa`: what the press
         can do. `objective`: the outcome to improve. `prior`: a `Prior`, its name (`Prior.names()`) or the path of one.
@@ -72,7 +73,6 @@ class Campaign:
         other conditions by what they have in common), "none", or of the campaigns named. Raises `UserError` where the name is taken or anything is out of bounds.
         """
         payload = {
-            "uid": uuid.uuid4().hex,
             "programme": _check_name("programme", programme),
             "objective": check_outcome(objective),
             "conditions": [item.model_dump() for item in _conditions(condition)],
@@ -83,11 +83,13 @@ class Campaign:
         }
         campaign = cls(_check_name("campaign", name), store)
         with campaign._ledger.writing(name) as transaction:
-            if transaction.events:
+            stored = transaction.stored_as(key, payload)
+            if transaction.events and not stored:
                 raise UserError(
                     f"campaign {name}: expected a new name; found a campaign of this name in {shown(store)}."
                 )
-            transaction.append("campaign_opened", payload)
+            if not stored:
+                transaction.append_all([Draft("campaign_opened", {"uid": uuid.uuid4().hex, **payload})], key, payload)
         campaign._project()
         return campaign
 

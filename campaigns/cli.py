@@ -21,7 +21,7 @@ from campaigns.files_cli import app as files_app
 from campaigns.prior_cli import app as prior_app
 from campaigns.review_cli import app as review_app
 from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
-from campaigns.terminal import AsJson, Name, Store, command, print_json, say
+from campaigns.terminal import AsJson, Key, Name, Store, command, print_json, say
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
@@ -84,6 +84,7 @@ def new(
     ] = "default",
     programme: Annotated[str, typer.Option(help="Campaigns of a programme inform each other.")] = "default",
     history: Annotated[str, typer.Option(help="programme, none, or names of campaigns, comma between.")] = "programme",
+    key: Key = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -108,6 +109,7 @@ def new(
         prior=read_prior(prior),
         programme=programme,
         history=history if history in ("programme", "none") else history.split(","),
+        key=key,
         store=store,
     )
     state = campaign.state

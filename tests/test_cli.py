@@ -304,7 +304,9 @@ def test_a_table_that_was_mended_is_added_again(shell: Shell, table: str) -> Non
 
 
 def test_requests_sent_twice_are_stored_once(shell: Shell, table: str) -> None:
-    shell("new", "a", *NEW)
+    opening = ["new", "a", *NEW, "--key", "monday"]
+    assert shell(*opening) == shell(*opening)
+    assert "expected a key of its own" in shell(*opening, "--max-kpa", "700")[2]
     request = ["record", "a", "x", "--pressure-kpa", "50", "--key", "tuesday-1"]
     assert shell(*request) == shell(*request)
     assert shell.json("show", "a")["revision"] == 2
