@@ -40,7 +40,7 @@ def _said(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "Channel-hours", f"{entry.hours:.4g}{silent}"
     yield "Prior", f"{entry.prior} ({entry.prior_hash[:8]})"
     if advice is None:
-        rest = ("Best pressure", "Window", "Outcome there", "Expected regret", "Gain per cell", "Next", "Its verdict")
+        rest = ("Best pressure", "Window", "Outcome there", "Expected regret", "Gain per cell", "Next", "On the prior")
         yield from ((row, NOTHING) for row in rest)
         yield "Answer", f"none yet: stackpress suggest {entry.campaign}"
         return
@@ -60,7 +60,7 @@ def _said(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "Gain per cell", NOTHING if entry.gain_per_cell is None else f"{100 * entry.gain_per_cell:.2g} %"
     proposal = advice.proposals[0]
     yield "Next", f"{proposal.pressure_kpa:g} kPa: {proposal.verdict}, gains {100 * proposal.gain:.2g} %"
-    yield "Its verdict", advice.agreement
+    yield "On the prior", advice.agreement
     outdated = (
         "up to date" if entry.is_current else f"outdated, cells changed since: stackpress suggest {entry.campaign}"
     )

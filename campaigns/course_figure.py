@@ -50,7 +50,7 @@ def draw(events: Sequence[Event]) -> Figure | None:
             _draw_loss(panels[1], told)
         if spans:
             _draw_bars(panels[-1], spans, datetime.fromisoformat(state.changed), channels)
-            _note(figure, len(state.cells) - len(spans))
+            _note(figure, len(state.cells) - len(spans), sum(bar.channel >= channels for bar in spans))
     return figure
 
 
@@ -164,7 +164,10 @@ def _legend(axes: Axes, handles: Sequence[Any]) -> None:
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.04), frameon=False, fontsize=7)
 
 
-def _note(figure: Figure, silent: int) -> None:
-    if silent:
-        words = f"{silent} cell{'s' * (silent > 1)} without a bar: planned, or told of only when finished"
-        figure.text(LEFT / WIDTH, 0.05 / figure.get_figheight(), words, color=GREY, fontsize=7)
+def _note(figure: Figure, silent: int, further: int) -> None:
+    """Says which cells are not drawn."""
+    notes = (
+        [f"{silent} cell{'s' * (silent > 1)} without a bar: planned, or told of only when finished"] if silent else []
+    )
+    notes += [f"{further} on channels above {MOST_CHANNELS}, not drawn"] if further else []
+    figure.text(LEFT / WIDTH, 0.05 / figure.get_figheight(), "; ".join(notes), color=GREY, fontsize=7)

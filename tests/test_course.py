@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.dates import date2num
 
 from campaigns.course import Bar, bars, steps
-from campaigns.course_figure import draw, write_course
+from campaigns.course_figure import MOST_CHANNELS, draw, write_course
 from campaigns.events import Draft, Event
 from campaigns.state import fold
 
@@ -145,6 +145,14 @@ def test_the_figure_shows_them(tmp_path: Path) -> None:
     written = write_course(lived(), tmp_path)
     assert [path.name for path in written] == ["x-course.png", "x-course.svg"]
     assert ElementTree.parse(written[1]).getroot().tag.endswith("svg")
+
+
+def test_more_channels_than_there_is_room_for_are_told() -> None:
+    figure = draw(story(*((1.0 + n, "recorded", built(f"c{n}", "running")) for n in range(MOST_CHANNELS + 3))))
+    assert figure is not None
+    [channels] = figure.axes
+    assert len([p for p in channels.patches if p.get_gid() == "bar"]) == MOST_CHANNELS
+    assert any("3 on channels above 40, not drawn" in text.get_text() for text in figure.texts)
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:

@@ -68,6 +68,18 @@ def test_answers_come_out_the_same_whatever_happened_since(informed: Campaign) -
     assert len(second.next_kpa) == 2
 
 
+def test_on_every_kind_of_store(any_store: str) -> None:
+    for name, seed in (("first", 1), ("second", 2)):
+        cells = [cell.model_copy(update={"cell_id": f"{name}{cell.cell_id}"}) for cell in world(2, seed=seed)]
+        Campaign.create(name, ZN_TI, store=any_store).add(cells)
+    campaign = Campaign.create("new", ZN_TI, store=any_store)
+    campaign.advise()
+    Campaign.open("first", any_store).record("late", pressure_kpa=50.0)
+    [check] = campaign.verify()
+    assert list(campaign.advise().informed_by or {}) == ["first", "second"]
+    assert (check.same, check.why) == (True, ())
+
+
 def test_answers_that_do_not_say_what_they_read_go_by_the_clock(informed: Campaign, tmp_path: Path) -> None:
     other = tmp_path / "other"
     old = Ledger.open(informed.store).events("old")
