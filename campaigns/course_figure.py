@@ -104,7 +104,8 @@ def _draw_loss(axes: Axes, told: Sequence[Sequence[Step]]) -> None:
 
 def _set_revisions(axes: Axes, told: Sequence[Sequence[Step]]) -> None:
     at = [step.revision for step in told[0]]
-    axes.set_xlim(min(at) - 0.6, max(at) + 0.6)
+    pad = 0.6 + 0.02 * (max(at) - min(at))
+    axes.set_xlim(min(at) - pad, max(at) + pad)
     axes.xaxis.set_major_locator(FixedLocator(at) if len(at) <= MOST_TICKS else MaxNLocator(MOST_TICKS, integer=True))
 
 
@@ -161,7 +162,7 @@ def _keys(shown: Sequence[Bar]) -> Iterator[Any]:
 
 
 def _legend(axes: Axes, handles: Sequence[Any]) -> None:
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.04), frameon=False, fontsize=7)
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=7)
 
 
 def _note(figure: Figure, silent: int, further: int) -> None:
