@@ -97,7 +97,10 @@ def compare(states: Sequence[CampaignState]) -> Comparison:
     """Campaigns side by side; raises `UserError` where there are not two different ones."""
     names = [state.name for state in states]
     if len(set(names)) < 2 or len(set(names)) < len(names):
-        raise UserError(f"compare: expected two or more different campaigns; found {', '.join(names) or 'none'}.")
+        raise UserError(
+            f"compare: expected two or more different campaigns; found {', '.join(names) or 'none'}. "
+            "As in: stackpress compare A B"
+        )
     told = [(state, entry) for state in states for entry in _entries(state)]
     pairings = (
         _pairing((one, two), *told[one], *told[two]) for one, two in itertools.combinations(range(len(told)), 2)

@@ -21,6 +21,11 @@ def test_processes_record_side_by_side(any_store: str) -> None:
     assert found["holds"], found
 
 
+def test_processes_add_the_same_table(any_store: str) -> None:
+    found = ledger.same_table(any_store, writers=3)
+    assert found["holds"], found
+
+
 def test_requests_sent_twice(any_store: str) -> None:
     found = ledger.sent_twice(any_store)
     assert found["holds"], found

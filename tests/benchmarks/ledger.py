@@ -33,7 +33,7 @@ from .commands import STACKPRESS, seconds_to_answer
 TI = Condition(electrode_pair="Zn||Ti", electrolyte="1 M ZnSO4", current_density=1.0, current_density_unit="mA/cm2")
 WRITERS, CELLS_EACH, KILLS, PAIRS, TABLE_CELLS = 8, 200, 100, 20, 10_000
 COMMAND_S, TABLE_S, REPEATS = 0.8, 0.5, 5
-FULL_BYTES = 400_000
+FULL_BYTES, TOGETHER = 400_000, 500
 GROUP = 5  # cells of one table that a writer adds before it is killed
 
 
@@ -56,6 +56,7 @@ def run() -> list[dict[str, Any]]:
 def _of_store(kind: str, new_store: Callable[[str], str]) -> list[dict[str, Any]]:
     rows = [
         side_by_side(new_store("side"), WRITERS, CELLS_EACH),
+        same_table(new_store("same"), WRITERS),
         sent_twice(new_store("twice")),
         made_at_once(new_store, PAIRS),
     ]
@@ -96,6 +97,22 @@ def _record_many(store: str, writer: int, count: int) -> None:
     campaign = Campaign.open("a", store)
     for number in range(count):
         campaign.record(f"w{writer}-{number}", pressure_kpa=100.0)
+
+
+def same_table(store: str, writers: int) -> dict[str, Any]:
+    """Processes that add one table to one campaign, all at once: each cell is built once, and none of them fails."""
+    opened(store)
+    start = time.perf_counter()
+    failed = _together(_add_table, [(store,)] * writers)
+    events = Ledger.open(store).events("a")
+    built = [cell["cell_id"] for event in events[1:] for cell in event.payload["rows"]]
+    found = f"{len(built)} cells built, {len(set(built))} different, {failed} errors"
+    holds = not failed and sorted(built) == sorted(cell.cell_id for cell in cells(TOGETHER, "t"))
+    return row(f"{writers} processes add one table of {TOGETHER}", found, holds, time.perf_counter() - start)
+
+
+def _add_table(store: str) -> None:
+    Campaign.open("a", store).add(cells(TOGETHER, "t"))
 
 
 def _together(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> int:
