@@ -3,10 +3,9 @@
 With P the pressure in kPa, y the outcome on its model scale (surrogates.outcomes: 0.05 is about 5 %), and intervals of
 90 %:
 
-    gain per cell            (y(P_now) - y(P_prior)) / n    y read from today's curve; P_now the best pressure now,
-                                                            P_prior the top of the prior's curve within the rig's
-                                                            range: what would have been taken without a cell; n the
-                                                            cells that inform the answer
+    gain per cell            (y(P_best) - <y>) / n          read from today's curve; <y> its mean over the rig's range, even
+                                                            in ln P: what a pressure picked blindly would give;
+                                                            n the cells that inform the answer
     agreement of the best    |A n B| / min(|A|, |B|)        A, B the intervals of the best pressure, lengths in ln P:
                                                             1 where one lies in the other, 0 where they are apart
     agreement of the curves  share of the pressures, in ln P, that both curves cover at which their bands overlap
@@ -140,21 +139,15 @@ def _cells_of(state: CampaignState, condition: Condition) -> list[Cell]:
 
 
 def gain_per_cell(advice: Advice, pressure_kpa: Interval) -> float | None:
-    """What the cells have brought, for each: see the module. `pressure_kpa`: the rig's range."""
-    curve, outcome = advice.curve, Outcome(check_outcome(advice.outcome), advice.retention_cycles)
-    low, high = pressure_kpa
-    inside = [i for i, pressure in enumerate(curve.pressure_kpa) if low * 0.999 <= pressure <= high * 1.001]
-    if not advice.cells_used or not inside:
+    """What each cell has brought over a pressure picked blindly: see the module. `pressure_kpa`: the rig's range."""
+    if not advice.cells_used:
         return None
-    first = max(inside, key=lambda i: curve.prior_median[i])
-    now, then = (_y(curve, outcome, pressure) for pressure in (advice.best.pressure_kpa, curve.pressure_kpa[first]))
-    return (now - then) / advice.cells_used
-
-
-def _y(curve: Curve, outcome: Outcome, pressure_kpa: float) -> float:
-    """The median curve on the model scale, between its points even in ln P."""
-    y = [outcome.to_y(value) for value in curve.median]
-    return float(np.interp(math.log(pressure_kpa), np.log(curve.pressure_kpa), y))
+    outcome = Outcome(check_outcome(advice.outcome), advice.retention_cycles)
+    at, y = np.log(advice.curve.pressure_kpa), [outcome.to_y(value) for value in advice.curve.median]
+    low, high = np.log(pressure_kpa)
+    blindly = np.interp(np.linspace(low, high, POINTS), at, y).mean()
+    best = np.interp(math.log(advice.best.pressure_kpa), at, y)
+    return float(best - blindly) / advice.cells_used
 
 
 def best_agreement(one: Interval, two: Interval) -> float:

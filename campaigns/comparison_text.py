@@ -79,8 +79,8 @@ def sentences(comparison: Comparison) -> Iterator[str]:
         names = " and ".join(comparison.entries[place].label for place in pairing.of)
         yield f"{names}: {'; '.join(_of_pairing(pairing))}."
     yield (
-        "Ranges are 90 % intervals. Gain per cell: what the cells that inform the answer brought, each, over the "
-        "prior's best pressure. Expected regret: what the choice of the best pressure is expected to lose."
+        "Ranges are 90 % intervals. Gain per cell: what the best pressure gives over one picked blindly from the rig's "
+        "range, for each cell that informs the answer. Expected regret: what the choice of the best is expected to lose."
     )
 
 

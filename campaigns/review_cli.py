@@ -23,7 +23,7 @@ WORDS = {"next_kpa": "next {} kPa", "gain": "gain {}", "best_kpa": "best pressur
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME NAME...", help="Two or more campaigns.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Two or more campaigns.")],
     figure: Annotated[bool, typer.Option("--figure", help="Draw their curves (PNG and SVG) and say where.")] = False,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,

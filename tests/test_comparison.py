@@ -19,7 +19,7 @@ from campaigns.comparison_text import sentences
 from optimizer.advice import Curve
 from surrogates import Condition, UserError
 
-from .test_figure import GRID, VO2, advice, lives, state
+from .test_figure import VO2, advice, lives, state
 from .worlds import world
 
 pressures = st.floats(1.0, 5000.0)
@@ -63,19 +63,20 @@ def test_agreement_of_curves_is_the_share_of_the_pressures_both_cover() -> None:
     assert curve_agreement(flat, straight(1000, 5000, 0.0, 0.0)) is None
 
 
-def test_gain_per_cell_is_what_the_cells_brought_over_the_prior() -> None:
-    said = advice()
-    y = np.log(said.curve.median)
-    prior = tuple(float(v) for v in np.exp(-np.abs(np.log(np.array(GRID) / 30))))
-    told = said.model_copy(update={"curve": said.curve.model_copy(update={"prior_median": prior}), "cells_used": 4})
-    then = GRID[int(np.argmax(prior))]
-    expected = (np.interp(math.log(220), np.log(GRID), y) - np.interp(math.log(then), np.log(GRID), y)) / 4
-    assert gain_per_cell(told, (10.0, 2000.0)) == pytest.approx(expected)
-    assert expected > 0.1
-    within = gain_per_cell(told, (150.0, 2000.0))  # the prior's best pressure cannot be set
-    assert within is not None
-    assert within < expected
-    assert gain_per_cell(told.model_copy(update={"cells_used": 0}), (10.0, 2000.0)) is None
+def test_gain_per_cell_is_what_the_best_gives_over_a_blind_choice() -> None:
+    said = advice(window=None).model_copy(update={"cells_used": 4})
+    grid = np.geomspace(10, 2000, 400)
+    y = np.log(np.minimum(grid / 100, 100 / grid))  # a roof in ln P with its ridge at 100 kPa
+    curve = said.curve.model_copy(update={"pressure_kpa": tuple(grid), "median": tuple(np.exp(y))})
+    best = said.best.model_copy(update={"pressure_kpa": 100.0})
+    told = said.model_copy(update={"curve": curve, "best": best})
+    for low, high in ((10.0, 1000.0), (10.0, 100.0), (50.0, 2000.0)):
+        down, up = math.log(100 / low), math.log(high / 100)
+        blindly = -(down**2 + up**2) / (2 * (down + up))
+        assert gain_per_cell(told, (low, high)) == pytest.approx(-blindly / 4, rel=0.01)
+    flat = told.model_copy(update={"curve": curve.model_copy(update={"median": (50.0,) * 400})})
+    assert gain_per_cell(flat, (10.0, 2000.0)) == pytest.approx(0, abs=1e-12)
+    assert gain_per_cell(told.model_copy(update={"cells_used": 0}), (10.0, 1000.0)) is None
 
 
 def test_what_it_says_of_the_same_work() -> None:
