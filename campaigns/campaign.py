@@ -318,6 +318,14 @@ class Campaign:
         self._project()
         return suggestion_of(event)
 
+    def moved(self) -> tuple[str, ...]:
+        """The campaigns, this one first, whose cells have changed since the last answer read them."""
+        state = self.state
+        read = state.latest.informed_by if state.latest else None
+        others = history_of(state, self._others(state)) if read is not None else []
+        theirs = [item.name for item in others if item.cells and item.data_revision > (read or {}).get(item.name, 0)]
+        return (*([self.name] if state.latest and not state.is_current else []), *theirs)
+
     def verify(self, revision: int | None = None, done: Callable[[], None] = lambda: None) -> list[Check]:
         """Compute every answer again (or that of event `revision`), from the cells, the prior and the seed it was
         computed from, and say which come out differently, and why. `done` is called after each."""

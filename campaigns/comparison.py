@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ class Entry:
 
     `cells`: how many by status, of this pair and electrolyte; `hours`: the hours they ran as far as stated, of all but
     `silent` that were built and state none. `gain_per_cell` on the model scale, None where no cell informs the answer.
-    `label`: the campaign, and the condition where it has several.
+    `moved`: campaigns whose cells have changed since that answer. `label`: the campaign, and the condition where it has several.
     """
 
     campaign: str
@@ -57,7 +57,7 @@ class Entry:
     cells: dict[str, int]
     hours: float
     silent: int
-    is_current: bool
+    moved: tuple[str, ...]
     advice: Advice | None
     gain_per_cell: float | None
 
@@ -92,22 +92,25 @@ class Comparison:
         return not any(pairing.differences for pairing in self.pairings)
 
 
-def compare(states: Sequence[CampaignState]) -> Comparison:
-    """Campaigns side by side; raises `UserError` where there are not two different ones."""
+def compare(states: Sequence[CampaignState], moved: Mapping[str, Sequence[str]]) -> Comparison:
+    """Campaigns side by side; `moved`: under each name the campaigns whose cells have changed since its answer.
+
+    Raises `UserError` where there are not two different ones.
+    """
     names = [state.name for state in states]
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise UserError(
             f"compare: expected two or more different campaigns; found {', '.join(names) or 'none'}. "
             "As in: stackpress compare A B"
         )
-    told = [(state, entry) for state in states for entry in _entries(state)]
+    told = [(state, entry) for state in states for entry in _entries(state, moved.get(state.name, ()))]
     pairings = (
         _pairing((one, two), *told[one], *told[two]) for one, two in itertools.combinations(range(len(told)), 2)
     )
     return Comparison(tuple(entry for _, entry in told), tuple(pairings))
 
 
-def _entries(state: CampaignState) -> Iterable[Entry]:
+def _entries(state: CampaignState, moved: Sequence[str]) -> Iterable[Entry]:
     advised = state.latest.advice if state.latest else (None,) * len(state.conditions)
     for condition, advice in zip(state.conditions, advised, strict=True):
         cells = _cells_of(state, condition)
@@ -122,7 +125,7 @@ def _entries(state: CampaignState) -> Iterable[Entry]:
             cells=dict(Counter(cell.status for cell in cells)),
             hours=sum(cell.cycle_life_h or 0.0 for cell in ran),
             silent=sum(cell.cycle_life_h is None for cell in ran),
-            is_current=state.is_current,
+            moved=tuple(moved),
             advice=advice,
             gain_per_cell=gain_per_cell(advice, state.rig.pressure_kpa) if advice else None,
         )

@@ -78,7 +78,7 @@ def _draw_curves(axes: Axes, outcome: Outcome, drawn: Drawn) -> None:
         assert entry.advice is not None
         curve = entry.advice.curve
         median, lower, upper = (scaled(getattr(curve, name), outcome) for name in ("median", "lower", "upper"))
-        name = _short(entry.label) + ("" if entry.is_current else " (outdated)")
+        name = _short(entry.label) + " (outdated)" * bool(entry.moved)
         axes.fill_between(curve.pressure_kpa, lower, upper, alpha=0.16, lw=0, gid="band", **_look(number))
         line = LINES[number % len(LINES)]
         axes.plot(curve.pressure_kpa, median, lw=1.8, linestyle=line, label=name, gid="median", **_look(number))

@@ -61,10 +61,8 @@ def _said(entry: Entry) -> Iterator[tuple[str, str]]:
     proposal = advice.proposals[0]
     yield "Next", f"{proposal.pressure_kpa:g} kPa: {proposal.verdict}, gains {100 * proposal.gain:.2g} %"
     yield "On the prior", advice.agreement
-    outdated = (
-        "up to date" if entry.is_current else f"outdated, cells changed since: stackpress suggest {entry.campaign}"
-    )
-    yield "Answer", outdated
+    changed = f"outdated, cells of {', '.join(entry.moved)} changed since: stackpress suggest {entry.campaign}"
+    yield "Answer", changed if entry.moved else "up to date"
 
 
 def _kpa(interval: Sequence[float]) -> str:
@@ -141,7 +139,8 @@ def _entry_document(entry: Entry) -> dict[str, Any]:
         "cells_without_hours": entry.silent,
         "prior": entry.prior,
         "prior_hash": entry.prior_hash,
-        "answer_is_current": entry.is_current,
+        "answer_is_current": not entry.moved,
+        "changed_since": entry.moved,
         "gain_per_cell": entry.gain_per_cell,
         "answer": said,
     }

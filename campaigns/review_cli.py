@@ -33,7 +33,8 @@ def compare(
     from campaigns.comparison import compare as side_by_side
     from campaigns.comparison_text import document, sentences, table
 
-    found = side_by_side([Campaign.open(name, store).state for name in names])
+    campaigns = [Campaign.open(name, store) for name in names]
+    found = side_by_side([item.state for item in campaigns], {item.name: item.moved() for item in campaigns})
     figures: list[Path] = []
     if figure:
         from campaigns.comparison_figure import write_comparison

@@ -81,7 +81,7 @@ def test_gain_per_cell_is_what_the_best_gives_over_a_blind_choice() -> None:
 
 def test_what_it_says_of_the_same_work() -> None:
     one, two = state(lives(), advice(), name="one"), state(lives(), advice(), name="two")
-    found = compare([one, two])
+    found = compare([one, two], {})
     assert found.same_work
     [pairing] = found.pairings
     assert pairing.shared == ("c0", "c1", "c2")
@@ -95,34 +95,34 @@ def test_what_differs_is_said_and_what_cannot_be_compared_is_not() -> None:
     one = state(lives(), advice(), name="one")
     warm = tuple(cell.model_copy(update={"temperature_c": 40.0}) for cell in lives())
     two = state(warm, advice(), name="two")
-    assert compare([one, two]).pairings[0].differences == ("temperature (C): not stated against 40",)
+    assert compare([one, two], {}).pairings[0].differences == ("temperature (C): not stated against 40",)
     other = state((), advice("capacity_retention", condition=VO2), name="three", objective="capacity_retention")
-    [pairing] = compare([one, other]).pairings
+    [pairing] = compare([one, other], {}).pairings
     assert [text.split(":")[0] for text in pairing.differences] == ["electrode pair", "current density", "outcome"]
     assert pairing.best_agreement == 1
     assert pairing.curve_agreement is None
-    said = " ".join(sentences(compare([one, other])))
+    said = " ".join(sentences(compare([one, other], {})))
     assert "the curves are of different outcomes and not compared" in said
     assert said.startswith("Same work: no")
     flat = advice().model_copy(update={"best": advice().best.model_copy(update={"verdict": "no effect"})})
-    assert compare([one, state((), flat, name="flat")]).pairings[0].best_agreement is None
+    assert compare([one, state((), flat, name="flat")], {}).pairings[0].best_agreement is None
 
 
 def test_what_compare_refuses() -> None:
     one = state(lives(), advice(), name="one")
     for few in ([], [one], [one, one]):
         with pytest.raises(UserError, match="compare: expected two or more different campaigns"):
-            compare(few)
+            compare(few, {})
 
 
 def test_the_figure_shows_every_answer() -> None:
     far = advice().best.model_copy(update={"interval_kpa": (700.0, 900.0)})
     states = [
         state(lives(), advice(), name="one"),
-        state(lives(), advice().model_copy(update={"best": far}), name="two", data_revision=9),
+        state(lives(), advice().model_copy(update={"best": far}), name="two"),
         state((), advice("capacity_retention", condition=VO2, top=2.0), name="three", objective="capacity_retention"),
     ]
-    figure = draw(compare(states))
+    figure = draw(compare(states, {"two": ("two",)}))
     life, retention, strip = figure.axes
     assert [len([i for i in axes.get_lines() if i.get_gid() == "median"]) for axes in (life, retention)] == [2, 1]
     assert [text.get_text() for text in life.get_legend().get_texts()] == ["one", "two (outdated)"]
@@ -148,12 +148,19 @@ def test_the_command(store: Path, zn_ti: Condition, capsys: pytest.CaptureFixtur
     Campaign.open("two", store).record("late", pressure_kpa=60.0)
     code, out, _ = run("one", "two", "--figure")
     assert code == 0
-    for words in ("Same work: yes", "4 cells are in both", "outdated, cells changed since", "compare-one-two.png"):
+    for words in ("Same work: yes", "4 cells are in both", "outdated, cells of two", "compare-one-two.png"):
         assert words in out
     told: Any = json.loads(run("one", "two", "--json")[1])
     assert told["same_work"] is True
     assert [entry["prior"] for entry in told["campaigns"]] == ["default", "zinc"]
     assert [entry["answer_is_current"] for entry in told["campaigns"]] == [True, False]
     assert told["pairs"][0]["shared_cells"] == ["w-0", "w-1", "w-2", "w-3"]
+    two = Campaign.open("two", store)
+    two.advise()
+    assert two.moved() == ()
+    Campaign.create("three", zn_ti, store=store).advise()
+    Campaign.open("two", store).record("later", pressure_kpa=70.0)
+    assert Campaign.open("three", store).moved() == ("two",)
+    assert "outdated, cells of two" in run("one", "three")[1]
     assert run("one")[0] == 2
     assert run("one", "nope")[0] == 2
