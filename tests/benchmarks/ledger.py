@@ -297,8 +297,17 @@ def commands(home: Path) -> Iterator[dict[str, Any]]:
             "history": lambda _, name=name: ["history", name],
         }
         for verb, arguments in verbs.items():
+            before = _children_s()
             times = [seconds_to_answer([STACKPRESS, *arguments(i)], environment) for i in range(REPEATS)]
-            yield row(f"{verb}, {count} cells", f"fastest {min(times):.2f} s", median(times) < COMMAND_S, median(times))
+            at_work = (_children_s() - before) / REPEATS  # what it takes where nobody else is at work
+            found = f"fastest {min(times):.2f} s, processor {at_work:.2f} s"
+            yield row(f"{verb}, {count} cells", found, median(times) < COMMAND_S, median(times))
+
+
+def _children_s() -> float:
+    """Processor seconds of every process that was started and has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def table(store: Path) -> Iterator[dict[str, Any]]:
