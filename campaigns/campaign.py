@@ -15,7 +15,7 @@ from campaigns.after import afterwards
 from campaigns.edits import Merge, check_unseen, correction, free_ids, merge, recording, undoing, withdrawal
 from campaigns.events import Draft, Event
 from campaigns.history import Line, lines_of
-from campaigns.informing import informing
+from campaigns.informing import history_of, informing
 from campaigns.ledger import Ledger
 from campaigns.priors import find_prior
 from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
@@ -29,6 +29,7 @@ from surrogates.prior import Prior
 if TYPE_CHECKING:
     import pandas as pd
 
+    from campaigns.verifying import Check
     from optimizer.advice import Advice
     from surrogates.surrogate import Optimum, Surrogate
 
@@ -61,9 +62,10 @@ class Campaign:
         programme: str = "default",
         history: str | Sequence[str] = "programme",
         citation: str | None = None,
+        key: str | None = None,
         store: str | Path = DEFAULT_STORE,
     ) -> Campaign:
-        """Open a new campaign.
+        """Open a new campaign; `key`: see `correct`.
 
         `condition`: one or several; each gets a suggestion. `pressure_kpa`, `step_kpa`, `allowed_kpa`: what the press
         can do. `objective`: the outcome to improve. `prior`: a `Prior`, its name (`Prior.names()`) or the path of one.
@@ -71,7 +73,6 @@ class Campaign:
         other conditions by what they have in common), "none", or of the campaigns named. Raises `UserError` where the name is taken or anything is out of bounds.
         """
         payload = {
-            "uid": uuid.uuid4().hex,
             "programme": _check_name("programme", programme),
             "objective": check_outcome(objective),
             "conditions": [item.model_dump() for item in _conditions(condition)],
@@ -82,11 +83,13 @@ class Campaign:
         }
         campaign = cls(_check_name("campaign", name), store)
         with campaign._ledger.writing(name) as transaction:
-            if transaction.events:
+            stored = transaction.stored_as(key, payload)
+            if transaction.events and not stored:
                 raise UserError(
                     f"campaign {name}: expected a new name; found a campaign of this name in {shown(store)}."
                 )
-            transaction.append("campaign_opened", payload)
+            if not stored:
+                transaction.append_all([Draft("campaign_opened", {"uid": uuid.uuid4().hex, **payload})], key, payload)
         campaign._project()
         return campaign
 
@@ -279,7 +282,9 @@ class Campaign:
         """`suggest` with everything said beside it. The stored answer is returned where the same question was asked of
         the same cells, prior and versions."""
         state = self.state
-        cells = self._informing(state)
+        others = self._others(state)
+        cells = informing(state, others)
+        informed_by = {other.name: other.revision for other in history_of(state, others)}
         basis = {
             "data_revision": state.data_revision,
             "seed": seed,
@@ -289,8 +294,8 @@ class Campaign:
         }
         latest = state.latest
         if latest is not None and _is_answer(latest, basis, n):
-            return latest if state.is_current else self._answer(state, basis, latest.advice)
-        return self._answer(state, basis, self._advice(state, cells, n, seed))
+            return latest if state.is_current else self._answer(state, basis, informed_by, latest.advice)
+        return self._answer(state, basis, informed_by, self._advice(state, cells, n, seed))
 
     def _advice(self, state: CampaignState, cells: tuple[Cell, ...], n: int, seed: int) -> tuple[Advice, ...]:
         from optimizer.suggestion import advise
@@ -299,9 +304,12 @@ class Campaign:
         surrogate = fit(cells, state.objective, state.prior, seed)
         return tuple(advise(surrogate, condition, state.rig, n, seed) for condition in state.conditions)
 
-    def _answer(self, state: CampaignState, basis: dict[str, Any], advice: tuple[Advice, ...]) -> Suggestion:
+    def _answer(
+        self, state: CampaignState, basis: dict[str, Any], informed_by: dict[str, int], advice: tuple[Advice, ...]
+    ) -> Suggestion:
         payload = {
             **basis,
+            "informed_by": informed_by,
             "advice": [answer.model_dump(mode="json") for answer in advice],
             "cell_ids": free_ids(state, len(advice[0].proposals)),
         }
@@ -309,6 +317,33 @@ class Campaign:
             event = transaction.append("suggested", payload)
         self._project()
         return suggestion_of(event)
+
+    def moved(self) -> tuple[str, ...]:
+        """The campaigns, this one first, whose cells have changed since the last answer read them."""
+        state = self.state
+        read = state.latest.informed_by if state.latest else None
+        others = history_of(state, self._others(state)) if read is not None else []
+        theirs = [item.name for item in others if item.cells and item.data_revision > (read or {}).get(item.name, 0)]
+        return (*([self.name] if state.latest and not state.is_current else []), *theirs)
+
+    def verify(self, revision: int | None = None, done: Callable[[], None] = lambda: None) -> list[Check]:
+        """Compute every answer again (or that of event `revision`), from the cells, the prior and the seed it was
+        computed from, and say which come out differently, and why. `done` is called after each."""
+        from campaigns.verifying import verify
+
+        return verify(self._ledger, self.name, self._advice, _versions(), revision, done)
+
+    def draw_course(self) -> list[Path]:
+        """Draw what became known answer by answer, and when each cell ran, as NAME-course.png and .svg."""
+        from campaigns.course_figure import write_course
+
+        return write_course(self._ledger.events(self.name), self.folder / "artifacts" / "figures")
+
+    def report(self, path: str | Path, done: Callable[[], None] = lambda: None) -> None:
+        """Write everything about the campaign as one HTML file that can be mailed; `done` is called after each figure."""
+        from campaigns.report import write_report
+
+        write_report(self._ledger.events(self.name), Path(path), _versions(), done)
 
     def optimum(self, condition: Condition | Mapping[str, Any] | None = None) -> Optimum:
         """The best pressure the rig can be set to, fitted to the cells there are now; `condition` where there are several."""
@@ -325,12 +360,12 @@ class Campaign:
         from surrogates.surrogate import fit
 
         state = self.state
-        return fit(self._informing(state), state.objective, state.prior)
+        return fit(informing(state, self._others(state)), state.objective, state.prior)
 
-    def _informing(self, state: CampaignState) -> tuple[Cell, ...]:
-        """The cells that inform the fit: the campaign's own and those of its history."""
+    def _others(self, state: CampaignState) -> list[CampaignState]:
+        """The store's other campaigns, oldest first, where any may inform the fit."""
         others = self._ledger.campaigns() if state.history != "none" else ()
-        return informing(state, [fold(self._ledger.events(name)) for name in others if name != self.name])
+        return [fold(self._ledger.events(name)) for name in others if name != self.name]
 
     def sync(self) -> None:
         """Bring MLflow up to the ledger now, and wait for it."""

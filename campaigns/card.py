@@ -20,12 +20,12 @@ WHAT_TO_DO = {"stop": "none needed now", "repeat": "a repeat", "measure": "new"}
 
 def text_cards(state: CampaignState, width: int = WIDTH) -> str:
     """The cards of every condition, in words, lines of at most `width` characters."""
-    return "\n\n".join(_text(title, lines, width) for title, lines in _cards(state))
+    return "\n\n".join(_text(title, lines, width) for title, lines in cards(state))
 
 
 def html_cards(state: CampaignState) -> str:
     """The same for a notebook."""
-    return "".join(_html(title, lines) for title, lines in _cards(state))
+    return "".join(_html(title, lines) for title, lines in cards(state))
 
 
 def _text(title: str, lines: list[tuple[str, str]], width: int) -> str:
@@ -48,7 +48,8 @@ def _html(title: str, lines: list[tuple[str, str]]) -> str:
     return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
 
 
-def _cards(state: CampaignState) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def cards(state: CampaignState) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """For each condition a title, and what is said as pairs of a label and a text."""
     suggestion = state.latest
     if suggestion is None:
         for condition in state.conditions:

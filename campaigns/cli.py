@@ -19,8 +19,9 @@ from campaigns import instruments_cli
 from campaigns.cells_cli import app as cells_app
 from campaigns.files_cli import app as files_app
 from campaigns.prior_cli import app as prior_app
+from campaigns.review_cli import app as review_app
 from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
-from campaigns.terminal import AsJson, Name, Store, command, print_json, say
+from campaigns.terminal import AsJson, Key, Name, Store, command, print_json, say
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(cells_app)
 app.add_typer(files_app)
+app.add_typer(review_app)
 app.add_typer(prior_app, name="prior")
 
 
@@ -82,6 +84,7 @@ def new(
     ] = "default",
     programme: Annotated[str, typer.Option(help="Campaigns of a programme inform each other.")] = "default",
     history: Annotated[str, typer.Option(help="programme, none, or names of campaigns, comma between.")] = "programme",
+    key: Key = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -106,6 +109,7 @@ def new(
         prior=read_prior(prior),
         programme=programme,
         history=history if history in ("programme", "none") else history.split(","),
+        key=key,
         store=store,
     )
     state = campaign.state
@@ -177,7 +181,7 @@ def show(
         _list(store, as_json)
         return
     campaign = Campaign.open(name, store)
-    figures = _figures([campaign]) if figure else []
+    figures = [*_figures([campaign]), *campaign.draw_course()] if figure else []
     if as_json:
         print_json({**_document(campaign), "figures": [str(path) for path in figures]})
         return
@@ -192,11 +196,13 @@ def show(
 def sync(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Bring the MLflow projection up to the ledger, and wait for it."""
     from campaigns.ledger import Ledger
+    from campaigns.progress import progress
     from campaigns.projection import sync as project
 
     check_exists(store)
-    folder = mlflow_folder(store)
-    report = project(Ledger.open(store), folder)
+    folder, ledger = mlflow_folder(store), Ledger.open(store)
+    with progress("Writing campaigns", None, as_json) as written:
+        report = project(ledger, folder, written)
     for problem in report.problems:
         print(f"stackpress: {problem}", file=sys.stderr)
     if as_json:

@@ -7,7 +7,8 @@
     corrected          changes, reason: what had been said wrongly of cells
     withdrawn          cell_id, reason: a cell that leaves the table
     undone             revision: of the event that no longer holds; it may itself be an undone one
-    suggested          the optimizer's answer, and what it was computed from
+    suggested          advice, cell_ids: the optimizer's answer (ranked candidates and curve in it); data_revision,
+                       data_hash, informed_by, prior_hash, seed, versions: what it was computed from
 
 A change is {"cell_id", "before", "after"}: the columns it sets and what stood there, None for nothing. Where `before` is
 None the change builds the cell. A payload is read through `current`, which brings older versions up to this one; what

@@ -31,12 +31,21 @@ EVENT_FIELDS = ("revision", "kind", "schema_version", "payload", "actor", "time"
 
 def write_events(events: Sequence[Event], path: Path | str) -> None:
     """Write a campaign's events to a .jsonl that `read_events` reads back as equal events."""
-    lines = [json.dumps({name: getattr(event, name) for name in EVENT_FIELDS}, ensure_ascii=False) for event in events]
+    lines = _lines(events)
     head = {"format": FORMAT, "campaign": events[0].campaign, "events": len(events), "sha256": _digest(lines)}
     content = "".join(f"{line}\n" for line in (json.dumps(head, ensure_ascii=False), *lines)).encode()
     if _events_of(content, str(path)) != tuple(events):
         raise refusal(str(path), "events that read back as they are", "others", "Report this fault.")
-    _put(path, content)
+    put(path, content)
+
+
+def fingerprint(events: Iterable[Event]) -> str:
+    """The SHA-256 of a campaign's history, as the first line of its .jsonl tells it."""
+    return _digest(_lines(events))
+
+
+def _lines(events: Iterable[Event]) -> list[str]:
+    return [json.dumps({name: getattr(event, name) for name in EVENT_FIELDS}, ensure_ascii=False) for event in events]
 
 
 def read_events(path: Path | str) -> tuple[Event, ...]:
@@ -99,7 +108,7 @@ def write_table(cells: Iterable[Cell], path: Path | str) -> None:
         raise refusal(str(path), "printable text", f"the control character {control[0]!r}", "Take it out of the cells.")
     content = WRITERS[suffix](names, rows)
     _check_back(content, rows, str(path))
-    _put(path, content)
+    put(path, content)
 
 
 def _csv(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -171,7 +180,7 @@ def _is_same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _put(path: Path | str, content: bytes) -> None:
+def put(path: Path | str, content: bytes) -> None:
     """Write a file whole: aside first, then in its place."""
     part = Path(f"{path}.part")
     try:

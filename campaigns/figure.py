@@ -87,17 +87,23 @@ def draw(state: CampaignState, advice: Advice) -> Figure:
 def write_figures(state: CampaignState, folder: Path) -> list[Path]:
     """Writes NAME.png and .svg of the latest suggestion (NAME-2 ... for more conditions), each whole or not at all."""
     written: list[Path] = []
-    folder.mkdir(parents=True, exist_ok=True)
     for number, advice in enumerate(state.latest.advice if state.latest else (), start=1):
-        figure, name = draw(state, advice), state.name if number == 1 else f"{state.name}-{number}"
-        for kind, metadata in (("png", None), ("svg", {"Date": None})):
-            part, path = folder / f".{uuid4().hex}.part", folder / f"{name}.{kind}"
-            try:
-                with house_style():
-                    figure.savefig(part, format=kind, dpi=DPI, metadata=metadata)
-                written.append(part.replace(path))
-            finally:
-                part.unlink(missing_ok=True)
+        written += save(draw(state, advice), folder, state.name if number == 1 else f"{state.name}-{number}")
+    return written
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Writes NAME.png and .svg, each whole or not at all."""
+    written: list[Path] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, metadata in (("png", None), ("svg", {"Date": None})):
+        part, path = folder / f".{uuid4().hex}.part", folder / f"{name}.{kind}"
+        try:
+            with house_style():
+                figure.savefig(part, format=kind, dpi=DPI, metadata=metadata)
+            written.append(part.replace(path))
+        finally:
+            part.unlink(missing_ok=True)
     return written
 
 
@@ -120,12 +126,13 @@ def _groups(cells: Sequence[Cell], at: Condition, outcome: Outcome) -> Groups:
             groups.setdefault(("planned", other), []).append((cell.pressure_kpa, FOOT))
         elif read is not None:
             kind = cell.status if read.censored or cell.status == "invalid" else "measured"
-            groups.setdefault((kind, other), []).append((cell.pressure_kpa, _scaled(outcome.from_y(read.y), outcome)))
+            groups.setdefault((kind, other), []).append((cell.pressure_kpa, scaled(outcome.from_y(read.y), outcome)))
     return groups
 
 
-def _scaled(values: Any, outcome: Outcome) -> Any:
-    return np.multiply(values, 100 if outcome.is_loss else 1)  # fractions are shown in percent
+def scaled(values: Any, outcome: Outcome) -> Any:
+    """Values as the axis shows them: fractions in percent."""
+    return np.multiply(values, 100 if outcome.is_loss else 1)
 
 
 def _footer(figure: Figure, state: CampaignState, outcome: Outcome, cells: int, groups: Groups) -> float:
@@ -175,13 +182,15 @@ def _set_axes(axes: Axes, state: CampaignState, advice: Advice, outcome: Outcome
     values = [y for (kind, _), points in groups.items() if kind != "planned" for _, y in points]
     axes.set(xscale="log", xlim=(min(places) / 1.06, max(places) * 1.06), xlabel="stacking pressure (kPa)")
     axes.set(yscale="log" if log else "linear", ylabel=outcome.label if log else f"{outcome.label} (%)")
-    axes.set_ylim(_limits([*values, *_scaled(curve.median, outcome)], _scaled(curve.lower + curve.upper, outcome), log))
-    _set_ticks(axes.xaxis, *axes.get_xlim(), log=True)
-    _set_ticks(axes.yaxis, *axes.get_ylim(), log=log)
+    axes.set_ylim(
+        axis_limits([*values, *scaled(curve.median, outcome)], scaled(curve.lower + curve.upper, outcome), log)
+    )
+    set_ticks(axes.xaxis, *axes.get_xlim(), log=True)
+    set_ticks(axes.yaxis, *axes.get_ylim(), log=log)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _limits(core: Sequence[float], band: Any, log: bool) -> tuple[float, float]:
+def axis_limits(core: Sequence[float], band: Any, log: bool) -> tuple[float, float]:
     """Axis ends that hold `core`, widened towards `band` by no more than a decade (log) or the span of `core`."""
     inner, outer = (np.log10(core), np.log10(band)) if log else (np.array(core), band)
     room = 1.0 if log else max(float(np.ptp(inner)), 1.0)
@@ -193,7 +202,7 @@ def _limits(core: Sequence[float], band: Any, log: bool) -> tuple[float, float]:
     return 0.0 if low < 25 else low - pad, min(high + pad, 100 + 0.02 * (100 - low))
 
 
-def _set_ticks(axis: Axis, low: float, high: float, log: bool) -> None:
+def set_ticks(axis: Axis, low: float, high: float, log: bool) -> None:
     """Plain numbers: 1, 2, 5, 10 ... on a log axis, only decades on a very long one, even steps on a short one."""
     end = high if log else min(high, 100)
     tens: Any = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1) if log else np.array([])
@@ -217,9 +226,9 @@ def _draw_cells(axes: Axes, groups: Groups) -> None:
 def _draw_curves(axes: Axes, advice: Advice, outcome: Outcome) -> None:
     curve = advice.curve.model_dump()
     for name, (label, style) in LINES.items():
-        axes.plot(curve["pressure_kpa"], _scaled(curve[name], outcome), gid=name, label=label, **style)
+        axes.plot(curve["pressure_kpa"], scaled(curve[name], outcome), gid=name, label=label, **style)
     for name, (label, style) in BANDS.items():
-        lower, upper = (_scaled(curve[f"{name}{end}"], outcome) for end in ("lower", "upper"))
+        lower, upper = (scaled(curve[f"{name}{end}"], outcome) for end in ("lower", "upper"))
         axes.fill_between(curve["pressure_kpa"], lower, upper, gid=f"{name}band", label=label, **style)
 
 
@@ -231,7 +240,7 @@ def _draw_choices(axes: Axes, advice: Advice, outcome: Outcome) -> None:
         named.append((best.pressure_kpa, f"best: {_number(best.pressure_kpa)} kPa"))
     for (pressure, median), count in Counter((p.pressure_kpa, p.median) for p in advice.proposals).items():
         axes.axvline(pressure, color=DARK, lw=1, zorder=1.9, gid="next-line")
-        axes.plot(pressure, _scaled(median, outcome), gid="next", label="_" * (pressure != first) + "next cell", **NEXT)
+        axes.plot(pressure, scaled(median, outcome), gid="next", label="_" * (pressure != first) + "next cell", **NEXT)
         word = "optional: " if all(p.verdict == "stop" for p in advice.proposals) else "next: "
         prefix = word if len(advice.proposals) < 4 else ""
         named.append((pressure, f"{prefix}{_number(pressure)} kPa" + f" ({count} cells)" * (count > 1)))

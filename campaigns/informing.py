@@ -16,12 +16,12 @@ def informing(state: CampaignState, others: Sequence[CampaignState]) -> tuple[Ce
     """
     units = {c.electrode_pair: c.current_density_unit for c in state.conditions}
     units |= {c.electrode_pair: c.current_density_unit for c in state.cells}
-    own = {(cell.cell_id, *_identity(cell)) for cell in state.cells}
+    own = {(cell.cell_id, *identity(cell)) for cell in state.cells}
     theirs = {
-        (cell.cell_id, *_identity(cell)): cell.model_copy(update={"cell_id": f"{other.name}/{cell.cell_id}"})
-        for other in _history_of(state, others)
+        (cell.cell_id, *identity(cell)): cell.model_copy(update={"cell_id": f"{other.name}/{cell.cell_id}"})
+        for other in history_of(state, others)
         for cell in other.cells
-        if (cell.cell_id, *_identity(cell)) not in own
+        if (cell.cell_id, *identity(cell)) not in own
     }
     fitting = (
         cell
@@ -31,7 +31,8 @@ def informing(state: CampaignState, others: Sequence[CampaignState]) -> tuple[Ce
     return (*state.cells, *fitting)
 
 
-def _history_of(state: CampaignState, others: Sequence[CampaignState]) -> list[CampaignState]:
+def history_of(state: CampaignState, others: Sequence[CampaignState]) -> list[CampaignState]:
+    """Those of `others` that the campaign's history names."""
     if state.history == "none":
         return []
     if state.history == "programme":
@@ -39,6 +40,6 @@ def _history_of(state: CampaignState, others: Sequence[CampaignState]) -> list[C
     return [other for other in others if other.name in state.history]
 
 
-def _identity(cell: Cell) -> tuple[object, ...]:
+def identity(cell: Cell) -> tuple[object, ...]:
     """What stays the same when one built cell is in the tables of two campaigns."""
     return cell.electrode_pair, cell.electrolyte, cell.pressure_kpa, cell.current_density

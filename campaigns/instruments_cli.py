@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from campaigns.progress import progress
 from campaigns.store import DEFAULT_STORE
 from campaigns.terminal import AsJson, Key, Store, print_json
 
@@ -95,7 +95,7 @@ def register(app: typer.Typer, add_table: AddTable) -> None:
             jobs = _jobs_of_folder(campaign, files[0], sheet, words, reader)
         else:
             jobs = [_job(cell or files[0].stem, files, words, {"pressure_kpa": pressure}, log, reader)]
-        _report(name, _imported(campaign, jobs), as_json)
+        _report(name, _imported(campaign, jobs, as_json), as_json)
 
     @app.command()
     def inspect(
@@ -270,17 +270,11 @@ def _jobs_of_folder(
     return jobs
 
 
-def _imported(campaign: Campaign, jobs: list[Job]) -> list[Imported]:
+def _imported(campaign: Campaign, jobs: list[Job], as_json: bool) -> list[Imported]:
     from campaigns.instruments.importing import import_cells
 
-    if len(jobs) == 1 or not sys.stderr.isatty():
-        return import_cells(campaign, jobs)
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Measuring tests", total=len(jobs))
-        return import_cells(campaign, jobs, lambda: progress.advance(task))
+    with progress("Measuring tests", len(jobs), as_json) as done:
+        return import_cells(campaign, jobs, done)
 
 
 def _report(name: str, imported: Sequence[Imported], as_json: bool) -> None:

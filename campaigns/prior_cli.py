@@ -117,13 +117,16 @@ def learn(
 
     The document is the same whether one process, several or a cluster learned it.
     """
-    from campaigns.priors import tables_of, workers
+    from campaigns.priors import counting, tables_of, workers
+    from campaigns.progress import progress
     from surrogates.learning import learn as learn_prior
 
     before = read_prior(base)
     _check_free(out, "")
-    with workers(processes, scheduler) as mapper:
-        new = learn_prior(tables_of(source, store), before, name=name or out.stem, seed=seed, mapper=mapper)
+    tables = tables_of(source, store)
+    with workers(processes, scheduler) as mapper, progress("Learning from campaigns", len(tables), as_json) as done:
+        counted = counting(mapper, done)
+        new = learn_prior(tables, before, name=name or out.stem, seed=seed, mapper=counted)
     _save(new, out)
     if as_json:
         print_json({**_heading(new), "file": str(out), "document": new.to_document()})

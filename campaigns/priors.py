@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,17 @@ def tables_of(sources: Sequence[str], store: str) -> dict[str, tuple[Cell, ...]]
         source: read_table(source).cells if Path(source).is_file() else Campaign.open(source, store).state.cells
         for source in sources
     }
+
+
+def counting(mapper: Callable[..., Iterable[Any]], done: Callable[[], None]) -> Callable[..., Iterator[Any]]:
+    """A `mapper` that calls `done` as each result comes in."""
+
+    def counted(task: Callable[..., Any], *arguments: Sequence[Any]) -> Iterator[Any]:
+        for result in mapper(task, *arguments):
+            done()
+            yield result
+
+    return counted
 
 
 @contextmanager

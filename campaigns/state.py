@@ -20,7 +20,8 @@ from surrogates.prior import Prior
 class Suggestion:
     """One answer of the optimizer: what it was computed from, and what it said about each condition.
 
-    `cell_ids` are offered for the proposed cells, one list a condition, in the order of `advice`.
+    `cell_ids` are offered for the proposed cells, one list a condition, in the order of `advice`. `informed_by`: the
+    revision of each other campaign whose cells were read; None in answers that do not say.
     """
 
     revision: int
@@ -33,6 +34,7 @@ class Suggestion:
     versions: dict[str, str]
     advice: tuple[Advice, ...]
     cell_ids: tuple[tuple[str, ...], ...]
+    informed_by: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,7 @@ def suggestion_of(event: Event) -> Suggestion:
         versions=payload["versions"],
         advice=tuple(Advice.model_validate(item) for item in payload["advice"]),
         cell_ids=tuple(tuple(ids) for ids in payload["cell_ids"]),
+        informed_by=payload.get("informed_by"),
     )
 
 

@@ -177,6 +177,9 @@ def test_every_command_explains_itself(shell: Shell) -> None:
         "import",
         "show",
         "prior",
+        "compare",
+        "report",
+        "verify",
         "sync",
         "ui",
     ):
@@ -213,11 +216,13 @@ def loaded_by(store: Path, *arguments: str) -> set[str]:
 def test_what_is_imported_when(shell: Shell, table: str, store: Path) -> None:
     shell("new", "a", *NEW)
     shell("add", "a", table)
+    shell("new", "b", *NEW)
     assert loaded_by(store) == set()
     assert loaded_by(store, "suggest", "a") == {"torch"}
     assert loaded_by(store, "record", "a", "a-3", "--life-h", "130") == set()
     assert loaded_by(store, "show", "a") == set()
     assert loaded_by(store, "history", "a") == set()
+    assert loaded_by(store, "compare", "a", "b") == set()
     assert loaded_by(store, "correct", "a", "a-3", "--life-h", "125") == set()
     assert loaded_by(store, "undo", "a") == set()
 
@@ -299,7 +304,9 @@ def test_a_table_that_was_mended_is_added_again(shell: Shell, table: str) -> Non
 
 
 def test_requests_sent_twice_are_stored_once(shell: Shell, table: str) -> None:
-    shell("new", "a", *NEW)
+    opening = ["new", "a", *NEW, "--key", "monday"]
+    assert shell(*opening) == shell(*opening)
+    assert "expected a key of its own" in shell(*opening, "--max-kpa", "700")[2]
     request = ["record", "a", "x", "--pressure-kpa", "50", "--key", "tuesday-1"]
     assert shell(*request) == shell(*request)
     assert shell.json("show", "a")["revision"] == 2

@@ -21,9 +21,28 @@ def test_processes_record_side_by_side(any_store: str) -> None:
     assert found["holds"], found
 
 
+def test_processes_add_the_same_table(any_store: str) -> None:
+    found = ledger.same_table(any_store, writers=3)
+    assert found["holds"], found
+
+
 def test_requests_sent_twice(any_store: str) -> None:
     found = ledger.sent_twice(any_store)
     assert found["holds"], found
+
+
+def test_a_writer_fills_its_disk(store: Path) -> None:
+    found = ledger.full_disk(str(store))
+    assert found["holds"], found
+
+
+def test_a_real_disk_is_full(tmp_path: Path) -> None:
+    with ledger.small_disk(tmp_path / "small") as grow:
+        if grow is None:
+            pytest.skip("no file system may be mounted here")
+        found = ledger.full_disk(str(tmp_path / "small" / "store"), grow)
+    assert found["holds"], found
+    assert found["found"].endswith("database or disk is full")
 
 
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
