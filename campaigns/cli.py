@@ -21,6 +21,7 @@ from campaigns.files_cli import app as files_app
 from campaigns.prior_cli import app as prior_app
 from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
 from campaigns.terminal import AsJson, Name, Store, command, print_json, say
+from campaigns.xrd_cli import app as xrd_app
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(cells_app)
 app.add_typer(files_app)
 app.add_typer(prior_app, name="prior")
+app.add_typer(xrd_app)
 
 
 @app.command()

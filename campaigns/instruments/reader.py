@@ -14,6 +14,7 @@ import polars as pl
 
 from campaigns.instruments import arbin, bdf, biologic, landt, neware, neware_binary, plain
 from campaigns.instruments.flat import MPR, OLE, Sample, Table, opened
+from campaigns.instruments.pattern import looks_like_one
 from campaigns.instruments.series import Series, check, joined, refusal
 
 Found = tuple[pl.DataFrame, tuple[str, ...]]
@@ -81,4 +82,11 @@ def _content(sample: Sample, tables: Sequence[Table]) -> str:
     if sample.head.startswith(MPR):
         return "a binary BioLogic file (.mpr): export it as text (.mpt) from EC-Lab"
     lines = [line.strip() for table in tables for line in table.lines[:3] if line.strip()]
-    return f"text that begins {lines[0][:80]!r}" if lines else "another kind of file"
+    if not lines:
+        return "another kind of file"
+    pattern = (
+        f". A diffraction pattern? stackpress xrd {sample.path} --wavelength 1.5406"
+        if looks_like_one(sample.path)
+        else ""
+    )
+    return f"text that begins {lines[0][:80]!r}{pattern}"
