@@ -23,9 +23,9 @@ SAME_SPACING = 1e-9  # relative: reflections of one spacing, such as (330) and (
 
 # Which reflections of a lattice are not extinct.
 PRESENT: Mapping[Lattice, Callable[[int, int, int], bool]] = {
-    "hexagonal": lambda h, k, l: True,
+    "hexagonal": lambda *_: True,
     "hcp": lambda h, k, l: (h + 2 * k) % 3 != 0 or l % 2 == 0,
-    "cubic": lambda h, k, l: True,
+    "cubic": lambda *_: True,
     "bcc": lambda h, k, l: (h + k + l) % 2 == 0,
     "fcc": lambda h, k, l: h % 2 == k % 2 == l % 2,
 }

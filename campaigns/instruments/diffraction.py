@@ -222,20 +222,20 @@ def _lines(fit: Fit) -> tuple[Line, ...]:
 def _ratio(fit: Fit, lines: Sequence[Line], words: Words) -> tuple[Value | None, list[str]]:
     """Area of the first reflection over that of the second; None, and why, where one of them is not found."""
     name = f"ratio ({words.ratio[0]})/({words.ratio[1]})"
-    places = [_place(lines, words, hkl) for hkl in words.ratio]
-    for hkl, place in zip(words.ratio, places, strict=True):
-        if place is None:
+    own = {line.hkl: n for n, line in enumerate(lines) if line.phase == words.metal.name}
+    for hkl in words.ratio:
+        if hkl not in own:
             return None, [f"{name} not given: the pattern does not reach ({hkl})"]
-        if lines[place].state in UNSURE:
-            return None, [f"{name} not given: ({hkl}) {told(lines[place])}"]
-    over, under = (lines[place] for place in places if place is not None)
+        if lines[own[hkl]].state in UNSURE:
+            return None, [f"{name} not given: ({hkl}) {told(lines[own[hkl]])}"]
+    places = [own[hkl] for hkl in words.ratio]
+    over, under = (lines[place] for place in places)
     if "missing" in (over.state, under.state):
         return None, [f"{name} not given: {_bound(over, under)}"]
     value = over.counts / under.counts
-    relative = fit.covariance[np.ix_(places, places)] / np.outer(
-        (over.counts, under.counts), (over.counts, under.counts)
-    )  # type: ignore[arg-type]
-    return Value(value, value * float(np.sqrt(relative[0, 0] + relative[1, 1] - 2 * relative[0, 1]))), []
+    # d ln(ratio) = d over / over - d under / under
+    slopes = np.array([1 / over.counts, -1 / under.counts])
+    return Value(value, value * float(np.sqrt(slopes @ fit.covariance[np.ix_(places, places)] @ slopes))), []
 
 
 def _bound(over: Line, under: Line) -> str:
@@ -287,10 +287,6 @@ def told(line: Line) -> str:
             "with --metal"
         )
     return line.state
-
-
-def _place(lines: Sequence[Line], words: Words, hkl: str) -> int | None:
-    return next((n for n, one in enumerate(lines) if (one.phase, one.hkl) == (words.metal.name, hkl)), None)
 
 
 def _remarks(fit: Fit, lines: Sequence[Line], words: Words) -> list[str]:

@@ -89,15 +89,15 @@ def _look(line: Line, metal: str) -> tuple[str, str]:
 def _label(axes: Axes, labels: list[tuple[float, float, str, Any]], span: float) -> None:
     """Names above the peaks; one close to the last and as high is lifted over it."""
     low, high = axes.get_xlim()
-    last = (-np.inf, -np.inf)
+    last, lines = (-np.inf, -np.inf), 1
     for at, top, text, color in labels:
         lifted = top + 0.02 * span
-        if at - last[0] < 0.06 * (high - low) and abs(lifted - last[1]) < 0.09 * span:
-            lifted = last[1] + 0.09 * span
+        if at - last[0] < 0.06 * (high - low) and abs(lifted - last[1]) < 0.13 * span:
+            lifted = last[1] + (0.03 + 0.055 * lines) * span
         axes.text(
             at, lifted, text, color=color, fontsize=7.5, ha="center", va="bottom", linespacing=0.95, clip_on=False
         )
-        last = (at, lifted)
+        last, lines = (at, lifted), text.count("\n") + 1
 
 
 def _texture(axes: Axes, one: Diffraction) -> None:

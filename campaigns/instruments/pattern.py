@@ -7,7 +7,6 @@ wavelength is always said by the user; which axis it is, by the header or the us
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -161,7 +160,7 @@ def _stated(sd: np.ndarray, path: Path) -> np.ndarray:
     """The variance (n,) by the file's standard deviations."""
     if not (np.isfinite(sd).all() and (sd >= 0).all() and (sd > 0).any()):
         raise refusal(str(path), "standard deviations above 0 in column 3", "others", "Leave the column out.")
-    return np.maximum(sd, sd[sd > 0].min()) ** 2
+    return np.asarray(np.maximum(sd, sd[sd > 0].min()) ** 2)
 
 
 def _noise_of(counts: np.ndarray, stated: np.ndarray) -> tuple[float, float, list[str]]:

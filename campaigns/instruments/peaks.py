@@ -97,9 +97,7 @@ def fit(
     expected = np.maximum(task.model(values)[0], 0) + np.maximum(task.level, 0)
     for _ in range(ROUNDS):
         sd = np.sqrt(task.variance(expected))
-        solved = least_squares(
-            lambda v: task.residual(v, sd), values, lambda v: task.slopes(v, sd), bounds=(low, high), x_scale="jac"
-        )  # fmt: skip
+        solved = least_squares(task.residual, values, task.slopes, bounds=(low, high), x_scale="jac", args=(sd,))
         values, expected = solved.x, np.maximum(task.model(solved.x)[0] + task.level, 0)
     return _solved(pattern, peaks, task, values, sd, solved.jac)
 
