@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from campaigns.instruments.flat import opened
+from campaigns.instruments.flat import Table, opened
 from campaigns.instruments.series import refusal
 from surrogates.errors import UserError
 
@@ -22,6 +22,7 @@ Axis = Literal["2theta", "q", "q_nm"]
 """2 theta in degrees; q = 4 pi sin(theta) / lambda in 1/angstrom or 1/nm."""
 
 LEAST_POINTS, MOST_POINTS = 50, 500_000
+LEAST_SPLIT = 10  # rows before the pattern that are no header any more
 EXPORT = "Export the pattern as two columns of text (.xy): 2 theta and counts."
 _Q = re.compile(r"(?:^|[^a-z0-9])q(?:$|[^a-z0-9])|q_|(?:å|a|nm) ?\^? ?[-−]1|1/(?:å|a|nm)", re.IGNORECASE)
 _NM = re.compile(r"nm", re.IGNORECASE)
@@ -63,7 +64,7 @@ def read_pattern(path: Path, wavelength: float, axis: Axis | None = None) -> Pat
     with opened(path) as (sample, tables):
         if not tables:
             raise refusal(str(path), "a diffraction pattern as text", "another kind of file", EXPORT)
-        head, rows = max((_block(table.path) for table in tables), key=lambda found: len(found[1]))
+        head, rows = max((_block(table, path) for table in tables), key=lambda found: len(found[1]))
         digest = sample.digest
     if len(rows) < LEAST_POINTS:
         found = f"{len(rows)} lines of numbers" if rows else "no lines of two numbers"
@@ -91,7 +92,7 @@ def looks_like_one(path: Path) -> bool:
     """Whether a file that is no test may be a pattern: two or three columns of numbers, the first an even axis."""
     try:
         with opened(path) as (_, tables):
-            _, rows = max((_block(table.path) for table in tables), key=lambda found: len(found[1]), default=("", []))
+            _, rows = max((_block(table, path) for table in tables), key=lambda found: len(found[1]), default=("", []))
     except UserError:
         return False
     if len(rows) < LEAST_POINTS or len(rows[0]) > 3:
@@ -100,9 +101,9 @@ def looks_like_one(path: Path) -> bool:
     return bool(steps.min() > 0 and steps.max() < 3 * np.median(steps))
 
 
-def _block(path: Path) -> tuple[str, list[list[float]]]:
+def _block(table: Table, path: Path) -> tuple[str, list[list[float]]]:
     """The longest run of lines of numbers, all as wide as the first; and the lines before it."""
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+    with table.path.open(encoding="utf-8-sig", errors="replace") as stream:
         lines = [line.strip() for line, _ in zip(stream, range(MOST_POINTS), strict=False)]
     parsed = [_numbers(line) for line in lines]
     edges = [0, *(n for n, (one, other) in enumerate(pairwise(parsed), 1) if len(one) != len(other)), len(parsed)]
@@ -110,6 +111,11 @@ def _block(path: Path) -> tuple[str, list[list[float]]]:
     if not runs:
         return "\n".join(lines[:20]), []
     start, end = max(runs, key=lambda run: run[1] - run[0])
+    others = [run for run in runs if len(parsed[run[0]]) == len(parsed[start]) and run != (start, end)]
+    if any(one >= end or other - one >= LEAST_SPLIT for one, other in others):
+        broken = end if any(one >= end for one, _ in others) else start - 1
+        place = f"{path}, line {broken + 1}"
+        raise refusal(place, "rows of numbers one after the other", repr(lines[broken][:60]), "Repair it. " + EXPORT)
     return "\n".join(lines[:start]), parsed[start:end]
 
 

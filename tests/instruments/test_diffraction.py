@@ -206,6 +206,7 @@ def test_counts_rates_and_stated_deviations_say_the_same(tmp_path: Path) -> None
     ("\n".join(f"{1 + n / 50} {n}" for n in range(100)), "Say which: --axis 2theta"),
     ("q\n" + "\n".join(f"{30 + n / 50} {n}" for n in range(100)), "expected q that this wavelength can reach"),
     ("\n".join(f"{30 + n // 2} {n}" for n in range(100)), "found two points at"),
+    ("\n".join("xx yy" if n == 70 else f"{30 + n / 50} 5" for n in range(100)), "p.xy, line 71: expected rows of numbers"),
     ("\n".join(f"{30 + n / 50} 0" for n in range(100)), "expected counts"),
     ("\n".join(f"{30 + n / 50} 5 -1" for n in range(100)), "standard deviations above 0"),
     ("\n".join(f"{20 + n / 50} 5" for n in range(100)), "reaches reflections of Zn"),
