@@ -205,7 +205,18 @@ def _add_table_or_hint(
                 f"{path}: expected a table of cells; found a test ({known}). Say what the cell is: "
                 f"stackpress add {name} {path} --kind plating --cell ID --pressure KPA"
             ) from error
+        if path.is_file() and _may_be_a_pattern(path):
+            raise UserError(
+                f"{path}: expected a table of cells; found what may be a diffraction pattern: "
+                f"stackpress xrd {path} --wavelength 1.5406 --campaign {name} --cell ID"
+            ) from error
         raise
+
+
+def _may_be_a_pattern(path: Path) -> bool:
+    from campaigns.instruments.pattern import looks_like_one
+
+    return looks_like_one(path)
 
 
 def _format_of(path: Path) -> str | None:

@@ -102,7 +102,10 @@ def looks_like_one(path: Path) -> bool:
 
 
 def _block(table: Table, path: Path) -> tuple[str, list[list[float]]]:
-    """The longest run of lines of numbers, all as wide as the first; and the lines before it."""
+    """The longest run of lines of numbers, all as wide as the first; and the lines before it.
+
+    Raises `UserError` where something else interrupts the numbers: half a pattern is none.
+    """
     with table.path.open(encoding="utf-8-sig", errors="replace") as stream:
         lines = [line.strip() for line, _ in zip(stream, range(MOST_POINTS), strict=False)]
     parsed = [_numbers(line) for line in lines]
