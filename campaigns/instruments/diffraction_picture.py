@@ -15,8 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from campaigns.figure import BLUE, DARK, GREEN, GREY, ORANGE, PALE, RED, house_style
 from campaigns.instruments.diffraction import UNSURE, Diffraction, Line
+from campaigns.instruments.picture import DPI, save
 
-WIDTH, HEIGHT, DPI = 7.2, 5.6, 200
+WIDTH, HEIGHT = 7.2, 5.6
 SHOWN = 2.0  # widths to each side of a peak that are filled
 MOST_NOTES, LETTERS = 4, 112
 EACH = 40  # patterns at most in the waterfall
@@ -30,7 +31,7 @@ def write(found: Sequence[Diffraction], path: Path) -> Path:
         for axes in figure.axes:
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(length=3, width=0.6)
-        figure.savefig(path, dpi=DPI)
+        save(figure, path)
     return path
 
 

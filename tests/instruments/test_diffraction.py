@@ -322,4 +322,10 @@ def test_the_command(
     assert "Mean ratio of 3 patterns 1." in out
     assert "A diffraction pattern? stackpress xrd" in run(capsys, "inspect", paths[0])[2]
     assert looks_like_one(series[0])
-    assert "found what may be a diffraction pattern: stackpress xrd" in run(capsys, "add", "zn", paths[0], *where[2:])[2]
+    for name in ("nowhere/a.png", "a.foo"):
+        code, _, err = run(capsys, "xrd", paths[0], *where, "--figure", name)
+        assert code == 2
+        assert f"figure {name}: expected a name ending in .png" in err
+    assert (
+        "found what may be a diffraction pattern: stackpress xrd" in run(capsys, "add", "zn", paths[0], *where[2:])[2]
+    )
