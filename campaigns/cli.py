@@ -22,6 +22,7 @@ from campaigns.prior_cli import app as prior_app
 from campaigns.review_cli import app as review_app
 from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
 from campaigns.terminal import AsJson, Key, Name, Store, command, print_json, say
+from campaigns.xrd_cli import app as xrd_app
 
 if TYPE_CHECKING:
     from campaigns.campaign import Campaign
@@ -41,6 +42,7 @@ app.add_typer(cells_app)
 app.add_typer(files_app)
 app.add_typer(review_app)
 app.add_typer(prior_app, name="prior")
+app.add_typer(xrd_app)
 
 
 @app.command()

@@ -34,6 +34,10 @@ Mass = Annotated[float | None, typer.Option(help="Active material in mg, for the
 Disc = Annotated[float | None, typer.Option(help="Diameter of the electrode in mm, to turn a force into a pressure.")]
 Channel = Annotated[str | None, typer.Option(help="The file's channel that is the stacking pressure.")]
 Log = Annotated[Path | None, typer.Option(help="CSV of a pressure sensor: a time or date, and kPa, psi, N or bar.")]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="Where evidence of a failure begins, as in dip=0.9 (life.py); may be given again."),
+]
 Map = Annotated[str | None, typer.Option("--map", help="Read the file by this saved column map.")]
 
 
@@ -71,6 +75,7 @@ def register(app: typer.Typer, add_table: AddTable) -> None:
             str | None, typer.Option(help="Overrules what the data say: running, ended, stopped or invalid.")
         ] = None,
         end_reason: Annotated[str | None, typer.Option(help="Overrules it too: short, fade, contact_loss ...")] = None,
+        limit: Limit = None,
         column_map: Map = None,
         correct: Annotated[
             bool, typer.Option("--correct", help="Correct cells that are there already and differ from the table.")
@@ -88,7 +93,7 @@ def register(app: typer.Typer, add_table: AddTable) -> None:
         campaign = Campaign.open(name, store)
         words = _words(
             kind, plating, formation, reference, retention_cycles or campaign.state.conditions[0].retention_cycles,
-            end_of_life, reservoir, mass, disc, channel, status, end_reason,
+            end_of_life, reservoir, mass, disc, channel, status, end_reason, limit,
         )  # fmt: skip
         reader = _reader(column_map, store)
         if files[0].is_dir():
@@ -111,6 +116,7 @@ def register(app: typer.Typer, add_table: AddTable) -> None:
         disc: Disc = None,
         channel: Channel = None,
         log: Log = None,
+        limit: Limit = None,
         column_map: Map = None,
         figure: Annotated[
             Path | None, typer.Option(help="Where to draw (.png, .svg, .pdf); default: FILE-inspect.png here.")
@@ -135,6 +141,7 @@ def register(app: typer.Typer, add_table: AddTable) -> None:
             channel,
             None,
             None,
+            limit,
         )
         from campaigns.instruments.importing import measured
         from campaigns.instruments.picture import write
@@ -198,7 +205,18 @@ def _add_table_or_hint(
                 f"{path}: expected a table of cells; found a test ({known}). Say what the cell is: "
                 f"stackpress add {name} {path} --kind plating --cell ID --pressure KPA"
             ) from error
+        if path.is_file() and _may_be_a_pattern(path):
+            raise UserError(
+                f"{path}: expected a table of cells; found what may be a diffraction pattern: "
+                f"stackpress xrd {path} --wavelength 1.5406 --campaign {name} --cell ID"
+            ) from error
         raise
+
+
+def _may_be_a_pattern(path: Path) -> bool:
+    from campaigns.instruments.pattern import looks_like_one
+
+    return looks_like_one(path)
 
 
 def _format_of(path: Path) -> str | None:
@@ -213,13 +231,16 @@ def _format_of(path: Path) -> str | None:
 
 
 def _words(*said: Any) -> Words:
+    """The words of a command in the order of `names`; the last are its limits."""
+    from campaigns.instruments.life import limits_of
     from campaigns.instruments.measure import Words
 
     names = (
         *("kind", "plating", "formation", "reference_cycle", "retention_cycles", "end_of_life", "reservoir"),
         *("active_mass_mg", "electrode_mm", "channel", "status", "end_reason"),
     )
-    return Words(**dict(zip(names, said, strict=True))).checked()
+    *plain, limits = said
+    return Words(**dict(zip(names, plain, strict=True)), limits=limits_of(limits or [])).checked()
 
 
 def _reader(column_map: str | None, store: str) -> Reader | None:
@@ -341,6 +362,12 @@ def _lines(found: Measurement) -> list[str]:
     for column, value in found.row().items():
         if column not in ("status", "end_reason"):
             lines.append(f"  {column}  {value:.6g}" if isinstance(value, float) else f"  {column}  {value}")
+    if found.pressure is not None:
+        force = found.pressure
+        lines.append(
+            f"  pressure  {force.initial_kpa:.4g} kPa at the start, mean {force.mean_kpa:.4g}, {force.least_kpa:.4g} to "
+            f"{force.largest_kpa:.4g}; from {force.source}"
+        )
     lines += [f"  {metric.name} settings  {json.dumps(metric.settings)}" for metric in found.metrics.values()]
     if found.nucleation is not None:
         tip = found.nucleation

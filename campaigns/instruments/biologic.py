@@ -1,6 +1,6 @@
 """BioLogic text exports (.mpt, and .txt of BT-Lab): some fifty lines about the settings, then tabs; often decimal commas.
 
-The binary .mpr is left to readers under the GPL, which the user may choose: export .mpt from EC-Lab instead.
+The binary .mpr is read by `biologic_binary`, where the user has chosen a reader under the GPL.
 """
 
 from campaigns.instruments import series

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from surrogates.errors import UserError
 
 PARALLEL_FROM = 8  # tests: fewer are measured before other processes have started
 FINAL = ("ended", "stopped", "invalid")
+UNSAFE = re.compile(r'[/\\:*?"<>|%\x00-\x1f]')
+Writer = Callable[[Path], object]
 
 
 @dataclass(frozen=True)
@@ -87,16 +90,21 @@ def import_cells(campaign: Campaign, jobs: Sequence[Job], done: Callable[[], Non
 
 
 def keep(campaign: Campaign, job: Job, result: Measurement) -> None:
-    """Writes curves, cycles and the document of a measurement beside the campaign, each whole or not at all."""
-    folder = _folder(campaign)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes curves, cycles and the document of a measurement beside the campaign."""
     document = {**result.document(), "facts": _plain(job), "request": _request(job)}
     text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
-    writers: dict[str, Callable[[Path], object]] = {
-        f"{job.cell_id}.parquet": result.test.frame.write_parquet,
-        f"{job.cell_id}-cycles.parquet": result.cycles.write_parquet,
-        f"{job.cell_id}.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
+    stem = stem_of(job.cell_id)
+    writers: dict[str, Writer] = {
+        f"{stem}.parquet": result.test.frame.write_parquet,
+        f"{stem}-cycles.parquet": result.cycles.write_parquet,
+        f"{stem}.json": lambda path: path.write_text(text + "\n", encoding="utf-8"),
     }
+    write_whole(folder_of(campaign), writers)
+
+
+def write_whole(folder: Path, writers: Mapping[str, Writer]) -> None:
+    """Writes files of a folder by name, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, write in writers.items():
         part = folder / f".{name}.{os.getpid()}.part"
         try:
@@ -106,15 +114,21 @@ def keep(campaign: Campaign, job: Job, result: Measurement) -> None:
             part.unlink(missing_ok=True)
 
 
-def _folder(campaign: Campaign) -> Path:
+def folder_of(campaign: Campaign) -> Path:
+    """Where the curves of a campaign's cells are kept."""
     return campaign.folder / "artifacts" / "cells" / campaign.name
+
+
+def stem_of(cell_id: str) -> str:
+    """A cell's id as the beginning of a file's name: what a name cannot hold, or would leave the folder, as %XX."""
+    return UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", cell_id)
 
 
 def _is_kept(campaign: Campaign, job: Job) -> bool:
     """Whether the same files were imported with the same words before: their content is compared, not their names."""
     from campaigns.instruments.flat import looked_at
 
-    path = _folder(campaign) / f"{job.cell_id}.json"
+    path = folder_of(campaign) / f"{stem_of(job.cell_id)}.json"
     if not path.is_file():
         return False
     before = json.loads(path.read_text(encoding="utf-8"))

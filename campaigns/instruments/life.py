@@ -10,8 +10,8 @@ Ji & Nazar 2023, 10.1038/s41893-023-01257-8); the thresholds are judgement, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ import polars as pl
 
 from campaigns.instruments.cycles import Kind
 from campaigns.instruments.series import TIME, VOLTAGE, Series
+from surrogates.errors import UserError
 
 Mode = Literal["short", "soft_short", "contact_loss"]
 RECORDS = 2000  # of a half-cycle are looked at, evenly: more records show no more
@@ -41,6 +42,21 @@ class Limits:
     charge: float = 0.5  # a plating with less than this part of the usual charge ended before its time: contact loss
     noise: float = 0.1  # residual scatter of |V| over its level: a noisy contact, told but no end
     memory: int = 12  # half-cycles that make what is usual
+
+
+def limits_of(texts: Sequence[str]) -> Limits:
+    """The limits with those changed that "name=value" says; raises `UserError`."""
+    usual, changed = asdict(Limits()), {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            changed[name.strip()] = type(usual[name.strip()])(value)
+        except (KeyError, ValueError):
+            known = ", ".join(f"{name}={value:g}" for name, value in usual.items())
+            raise UserError(f"limit: expected a name and a number, of {known}; found {text!r}.") from None
+    if low := [name for name, value in changed.items() if not 0 < value < 1000]:
+        raise UserError(f"limit {low[0]}: expected a number above 0; found {changed[low[0]]:g}.")
+    return Limits(**changed)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from campaigns.figure import BLUE, DARK, GREEN, GREY, ORANGE, PALE, RED, house_s
 from campaigns.instruments.cycles import WORDS
 from campaigns.instruments.life import Mode
 from campaigns.instruments.measure import Measurement
-from campaigns.instruments.series import SURFACE, TIME, VOLTAGE
+from campaigns.instruments.series import SURFACE, TIME, VOLTAGE, refusal
 
 WIDTH, HEIGHT, DPI = 7.2, 6.6, 200
 COLUMNS = 1600  # of pixels, in which voltage is drawn
@@ -54,8 +54,19 @@ def write(one: Measurement, path: Path, title: str = "") -> Path:
     """Writes the figure; the ending of `path` says the format (.png, .svg, .pdf)."""
     figure = draw(one, title)
     with house_style():
-        figure.savefig(path, dpi=DPI)
+        save(figure, path)
     return path
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Saves a figure; raises `UserError` for a name that it cannot have."""
+    try:
+        figure.savefig(path, dpi=DPI)
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or str(error).split(" (")[0]
+        raise refusal(
+            f"figure {path}", "a name ending in .png, .svg or .pdf, in a folder there is", cause, ""
+        ) from None
 
 
 def _head(figure: Figure, one: Measurement, title: str) -> float:

@@ -12,8 +12,9 @@ from typing import Protocol
 
 import polars as pl
 
-from campaigns.instruments import arbin, bdf, biologic, landt, neware, neware_binary, plain
-from campaigns.instruments.flat import MPR, OLE, Sample, Table, opened
+from campaigns.instruments import arbin, bdf, biologic, biologic_binary, landt, neware, neware_binary, plain
+from campaigns.instruments.flat import OLE, Sample, Table, opened
+from campaigns.instruments.pattern import looks_like_one
 from campaigns.instruments.series import Series, check, joined, refusal
 
 Found = tuple[pl.DataFrame, tuple[str, ...]]
@@ -40,6 +41,7 @@ class Reader(Protocol):
 # Formats that only one maker writes come first; "plain" takes any table whose headers name quantity and unit.
 READERS: tuple[Reader, ...] = (
     neware_binary.READER,
+    biologic_binary.READER,
     biologic.READER,
     bdf.READER,
     arbin.READER,
@@ -78,7 +80,12 @@ def _content(sample: Sample, tables: Sequence[Table]) -> str:
     """What an unknown file seems to be, in a few words."""
     if sample.head.startswith(OLE):
         return "an old .xls workbook, or one locked with a password"
-    if sample.head.startswith(MPR):
-        return "a binary BioLogic file (.mpr): export it as text (.mpt) from EC-Lab"
     lines = [line.strip() for table in tables for line in table.lines[:3] if line.strip()]
-    return f"text that begins {lines[0][:80]!r}" if lines else "another kind of file"
+    if not lines:
+        return "another kind of file"
+    pattern = (
+        f". A diffraction pattern? stackpress xrd {sample.path} --wavelength 1.5406"
+        if looks_like_one(sample.path)
+        else ""
+    )
+    return f"text that begins {lines[0][:80]!r}{pattern}"

@@ -75,7 +75,7 @@ class Series:
 
 def refusal(source: str, expected: str, found: str, remedy: str) -> UserError:
     """The error for a file that cannot be taken; one sentence each for what was expected, found and to do."""
-    return UserError(f"{source}: expected {expected}; found {found}. {remedy}")
+    return UserError(f"{source}: expected {expected}; found {found}. {remedy}".rstrip())
 
 
 def check(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -19,6 +19,7 @@ BENCHMARKS = (
     "commands",
     "ledger",
     "instruments",
+    "diffraction",
     "simulation",
     "calibration",
     "censoring",

@@ -258,3 +258,42 @@ def test_an_unknown_table_by_a_saved_map(
         in run(capsys, "map", str(path), "--set", "voltage_volt=Spannung=kg", "--save", "x", *where)[2]
     )
     assert "map: expected a saved one (lab)" in run(capsys, "inspect", str(path), "--map", "nope", *where)[2]
+
+
+def test_limits_of_failure_are_the_users(
+    shorted: tuple[pl.DataFrame, Truth],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(neware_csv(shorted[0], tmp_path))
+    found = []
+    for limits in (
+        (),
+        ("--limit", "memory=6"),
+        ("--limit", "collapse=0.001", "--limit", "dip=0.001", "--limit", "efficiency=99"),
+    ):
+        code, out, err = run(capsys, "inspect", path, "--kind", "plating", *limits, "--json")
+        assert code == 0, err
+        document = json.loads(out)
+        found.append((document["words"]["limits"]["memory"], document["life"]["mode"]))
+    assert found[:2] == [(12, "short"), (6, "short")]
+    assert found[2][1] != "short"
+    for wrong in ("dipp=0.9", "dip", "dip=low", "dip=-1"):
+        code, _, err = run(capsys, "inspect", path, "--kind", "plating", "--limit", wrong)
+        assert code == 2
+        assert "limit" in err
+
+
+def test_the_pressure_of_a_test_is_told(
+    shorted: tuple[pl.DataFrame, Truth],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(landt_csv(shorted[0], tmp_path))
+    code, out, err = run(capsys, "inspect", path, "--kind", "plating", "--channel", "raw_pressure_psi")
+    assert code == 0, err
+    assert "pressure  299.9 kPa at the start, mean" in out
