@@ -1,0 +1,170 @@
+"""How much life the recommended pressure loses, by number of cells: our optimiser against peers on the same worlds.
+
+A row a family, variant, player and number of cells: mean regret (tests.benchmarks.games) with its standard error, worlds,
+median seconds of one suggestion with its fit, and what share of the worlds a player says something of (`says ...`).
+Peers' games are taken from tests.benchmarks.stored; those that are missing there are played, up to
+STACKPRESS_BENCH_PEERS worlds a family.
+
+    python -m tests.benchmarks.choosing [PLAYER ...]     play and keep peers' games, nothing else
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .games import CELLS, Record, World, draw_world, play
+from .players import ENTRANTS, Entrant, LogGrid
+from .running import PEER_WORLDS, SLOW_WORLDS, WORLDS, commit, in_parallel
+from .scoring import standard_error
+from .stored import Game, Key, fingerprint, keep, stored, versions
+
+FAMILIES = ("well-specified", "shifted", "off-scale", "flat", "edge", "two peaks", "wrong prior")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a game is played: share of cells that outlive the longest test, cells asked for at a time, and cells in all."""
+
+    censored: float = 0.0
+    batch: int = 1
+    cells: int = CELLS
+
+
+VARIANTS = {"one by one": Variant()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who plays what."""
+
+    entrants: tuple[Entrant, ...]
+    families: tuple[str, ...]
+    variant: str = "one by one"
+
+    def keys(self, worlds: int) -> list[Key]:
+        """The games of one player, world by world, so that a run cut short has the same worlds of each family."""
+        return [(family, self.variant, number) for number in range(worlds) for family in self.families]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One game to play."""
+
+    entrant: str
+    key: Key
+    commit: str
+
+
+PEERS = Plan(ENTRANTS, FAMILIES)
+PLANS = (PEERS,)
+BY_NAME = {entrant.name: entrant for plan in PLANS for entrant in plan.entrants}
+
+
+def run() -> list[Row]:
+    """Every plan: games not played yet, then the rows."""
+    rows = []
+    for plan in PLANS:
+        for entrant in plan.entrants:
+            rows += rows_of(entrant.name, games(plan, entrant))
+    return rows
+
+
+def games(plan: Plan, entrant: Entrant) -> dict[Key, Game]:
+    """The player's games of a plan: a peer's as far as they are stored and still hold, the rest played now."""
+    found = {key: game for key, game in stored(entrant).items() if key in set(plan.keys(WORLDS)) and holds(key, game)}
+    most = min(WORLDS, SLOW_WORLDS if entrant.slow else PEER_WORLDS if entrant.peer else WORLDS)
+    missing = [key for key in plan.keys(most) if key not in found]
+    if missing and versions(entrant) is None:
+        print(
+            f"{entrant.name}: {len(missing)} games not played, {entrant.packages[0]} is not installed", file=sys.stderr
+        )
+        return found
+    played = in_parallel(play_task, [Task(entrant.name, key, commit()) for key in missing], entrant.name)
+    return {**found, **dict(zip(missing, played, strict=True))}
+
+
+def holds(key: Key, game: Game) -> bool:
+    """Whether a stored game was played on what is today's world of that number."""
+    return bool(game["world"] == world_hash(key))
+
+
+@cache
+def world_hash(key: Key) -> str:
+    """The fingerprint of a world."""
+    return fingerprint(world_of(key), VARIANTS[key[1]].cells)
+
+
+def world_of(key: Key) -> World:
+    """The world of a game."""
+    family, variant, number = key
+    return draw_world(family, number, VARIANTS[variant].censored)
+
+
+def play_task(task: Task) -> Game:
+    """Play one game; a peer's is kept."""
+    entrant, world = BY_NAME[task.entrant], world_of(task.key)
+    game = asdict(played(entrant, world, VARIANTS[task.key[1]]))
+    return keep(entrant, task.key, world_hash(task.key), game, task.commit) if entrant.peer else game
+
+
+def played(entrant: Entrant, world: World, variant: Variant) -> Record:
+    """The game of a player on a world."""
+    player = entrant.make(world.case)
+    if isinstance(player, LogGrid):
+        return play_grids(world, player, variant.cells)
+    return play(world, player, variant.cells, variant.batch)
+
+
+def play_grids(world: World, player: LogGrid, cells: int) -> Record:
+    """Grids of 1, 2, ... cells, each a design of its own: what it finds after all of its cells are measured."""
+    record = Record()
+    for count in range(1, cells + 1):
+        pressures = player.pressures(count)
+        built = [world.build(number, pressure) for number, pressure in enumerate(pressures)]
+        record.regrets.append(world.regret(player.recommend(built)))
+        record.pressures = pressures
+    return record
+
+
+def rows_of(name: str, found: dict[Key, Game]) -> list[Row]:
+    """A row a family, variant and number of cells."""
+    grouped = defaultdict(list)
+    for (family, variant, _), game in found.items():
+        grouped[family, variant].append(game)
+    return [
+        row(family, variant, name, cells, some)
+        for (family, variant), some in grouped.items()
+        for cells in range(1, min(len(game["regrets"]) for game in some) + 1)
+    ]
+
+
+def row(family: str, variant: str, name: str, cells: int, some: Sequence[Game]) -> Row:
+    """The worlds of one family after so many cells."""
+    regrets = np.array([game["regrets"][cells - 1] for game in some])
+    seconds = [second for game in some for second in game["seconds"]]
+    return {
+        "family": family,
+        "variant": variant,
+        "player": name,
+        "cells": cells,
+        "worlds": len(some),
+        "regret": float(regrets.mean()),
+        "regret se": standard_error(regrets),
+        "seconds": float(np.median(seconds)) if seconds else None,
+    }
+
+
+if __name__ == "__main__":
+    for plan in PLANS:
+        for entrant in plan.entrants:
+            if entrant.peer and (not sys.argv[1:] or entrant.name in sys.argv[1:]):
+                games(plan, entrant)
