@@ -21,7 +21,7 @@ import numpy as np
 from surrogates import Cell
 
 from .games import FIRST_KPA, Player
-from .worlds import CONDITION, GRID, HIGH, LOW, Case
+from .worlds import GRID, HIGH, LOW, Case
 
 BOUNDS = (math.log(LOW), math.log(HIGH))
 NAME, TARGET, TASK = "ln_kpa", "ln_life", "electrode_pair"
