@@ -88,7 +88,8 @@ def games(plan: Plan, entrant: Entrant) -> dict[Key, Game]:
             f"{entrant.name}: {len(missing)} games not played, {entrant.packages[0]} is not installed", file=sys.stderr
         )
         return found
-    played = in_parallel(play_task, [Task(entrant.name, key, commit()) for key in missing], entrant.name)
+    now = commit()
+    played = in_parallel(play_task, [Task(entrant.name, key, now) for key in missing], entrant.name)
     return {**found, **dict(zip(missing, played, strict=True))}
 
 
