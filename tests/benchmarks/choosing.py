@@ -24,6 +24,7 @@ from .players import ENTRANTS, Entrant, LogGrid
 from .running import PEER_WORLDS, SLOW_WORLDS, WORLDS, commit, in_parallel
 from .scoring import standard_error
 from .stored import Game, Key, fingerprint, keep, stored, versions
+from .transfer import TAUGHT
 
 FAMILIES = ("well-specified", "shifted", "off-scale", "flat", "edge", "two peaks", "wrong prior")
 
@@ -32,11 +33,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """How a game is played: share of cells that outlive the longest test, cells asked for at a time, and cells in all."""
+    """How a game is played: share of cells that outlive the longest test, and cells asked for at a time."""
 
     censored: float = 0.0
     batch: int = 1
-    cells: int = CELLS
 
 
 VARIANTS = {"one by one": Variant()}
@@ -49,6 +49,7 @@ class Plan:
     entrants: tuple[Entrant, ...]
     families: tuple[str, ...]
     variant: str = "one by one"
+    cells: int = CELLS
 
     def keys(self, worlds: int) -> list[Key]:
         """The games of one player, world by world, so that a run cut short has the same worlds of each family."""
@@ -61,11 +62,13 @@ class Task:
 
     entrant: str
     key: Key
+    cells: int
     commit: str
 
 
-PEERS = Plan(ENTRANTS, FAMILIES)
-PLANS = (PEERS,)
+ALONE = Plan(ENTRANTS, FAMILIES)
+AMONG_OTHERS = Plan(TAUGHT, ("like sources",), cells=2)
+PLANS = (ALONE, AMONG_OTHERS)
 BY_NAME = {entrant.name: entrant for plan in PLANS for entrant in plan.entrants}
 
 
@@ -80,7 +83,8 @@ def run() -> list[Row]:
 
 def games(plan: Plan, entrant: Entrant) -> dict[Key, Game]:
     """The player's games of a plan: a peer's as far as they are stored and still hold, the rest played now."""
-    found = {key: game for key, game in stored(entrant).items() if key in set(plan.keys(WORLDS)) and holds(key, game)}
+    wanted = set(plan.keys(WORLDS))
+    found = {key: game for key, game in stored(entrant).items() if key in wanted and holds(key, game, plan.cells)}
     most = min(WORLDS, SLOW_WORLDS if entrant.slow else PEER_WORLDS if entrant.peer else WORLDS)
     missing = [key for key in plan.keys(most) if key not in found]
     if missing and versions(entrant) is None:
@@ -89,21 +93,17 @@ def games(plan: Plan, entrant: Entrant) -> dict[Key, Game]:
         )
         return found
     now = commit()
-    played = in_parallel(play_task, [Task(entrant.name, key, now) for key in missing], entrant.name)
+    played = in_parallel(play_task, [Task(entrant.name, key, plan.cells, now) for key in missing], entrant.name)
     return {**found, **dict(zip(missing, played, strict=True))}
 
 
-def holds(key: Key, game: Game) -> bool:
-    """Whether a stored game was played on what is today's world of that number."""
-    return bool(game["world"] == world_hash(key))
+def holds(key: Key, game: Game, cells: int) -> bool:
+    """Whether a stored game is long enough, and was played on what is today's world of that number."""
+    length = len(game["regrets"])
+    return bool(length >= cells and game["world"] == fingerprint(world_of(key), length))
 
 
 @cache
-def world_hash(key: Key) -> str:
-    """The fingerprint of a world."""
-    return fingerprint(world_of(key), VARIANTS[key[1]].cells)
-
-
 def world_of(key: Key) -> World:
     """The world of a game."""
     family, variant, number = key
@@ -113,16 +113,16 @@ def world_of(key: Key) -> World:
 def play_task(task: Task) -> Game:
     """Play one game; a peer's is kept."""
     entrant, world = BY_NAME[task.entrant], world_of(task.key)
-    game = asdict(played(entrant, world, VARIANTS[task.key[1]]))
-    return keep(entrant, task.key, world_hash(task.key), game, task.commit) if entrant.peer else game
+    game = asdict(played(entrant, world, task.cells, VARIANTS[task.key[1]].batch))
+    return keep(entrant, task.key, fingerprint(world, task.cells), game, task.commit) if entrant.peer else game
 
 
-def played(entrant: Entrant, world: World, variant: Variant) -> Record:
+def played(entrant: Entrant, world: World, cells: int, batch: int) -> Record:
     """The game of a player on a world."""
     player = entrant.make(world.case)
     if isinstance(player, LogGrid):
-        return play_grids(world, player, variant.cells)
-    return play(world, player, variant.cells, variant.batch)
+        return play_grids(world, player, cells)
+    return play(world, player, cells, batch)
 
 
 def play_grids(world: World, player: LogGrid, cells: int) -> Record:

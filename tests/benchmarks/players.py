@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,7 +25,7 @@ from .games import FIRST_KPA, Player
 from .worlds import GRID, HIGH, LOW, Case
 
 BOUNDS = (math.log(LOW), math.log(HIGH))
-NAME, TARGET, TASK = "ln_kpa", "ln_life", "electrode_pair"
+NAME, TARGET = "ln_kpa", "ln_life"
 
 
 @dataclass(frozen=True)
@@ -148,14 +149,18 @@ class BoTorch:
 
     case: Case
 
+    def _unfitted(self, cells: Sequence[Cell]) -> Any:
+        from botorch.models import SingleTaskGP
+
+        return SingleTaskGP(unit_interval([cell.pressure_kpa for cell in cells]), column(log_lives(cells)))
+
     def _model(self, cells: Sequence[Cell]) -> Any:
         import torch
         from botorch.fit import fit_gpytorch_mll
-        from botorch.models import SingleTaskGP
         from gpytorch.mlls import ExactMarginalLogLikelihood
 
         torch.manual_seed(1000 * self.case.seed + len(cells))
-        model = SingleTaskGP(unit_cube([cell.pressure_kpa for cell in cells]), _column(log_lives(cells)))
+        model = self._unfitted(cells)
         fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
         return model
 
@@ -167,17 +172,17 @@ class BoTorch:
 
         acquisition = qLogNoisyExpectedImprovement(
             self._model(cells),
-            X_baseline=unit_cube([cell.pressure_kpa for cell in cells]),
+            X_baseline=unit_interval([cell.pressure_kpa for cell in cells]),
             sampler=SobolQMCNormalSampler(torch.Size([256])),
         )
-        bounds = _column([0.0, 1.0])
+        bounds = column([0.0, 1.0])
         options = {"maxiter": 200}
         found, _ = optimize_acqf(acquisition, bounds, q=n, num_restarts=10, raw_samples=512, options=options)
         return [LOW * (HIGH / LOW) ** x for x in found.flatten().tolist()]
 
     def recommend(self, cells: Sequence[Cell]) -> float:
         candidates = candidates_after(cells)
-        return candidates[int(self._model(cells).posterior(unit_cube(candidates)).mean.argmax())]
+        return candidates[int(self._model(cells).posterior(unit_interval(candidates)).mean.argmax())]
 
 
 @dataclass
@@ -200,6 +205,9 @@ class BayBE:
 
     @cached_property
     def _campaign(self) -> Any:
+        return self._new_campaign()
+
+    def _new_campaign(self) -> Any:
         from baybe import Campaign
         from baybe.objectives import SingleTargetObjective
         from baybe.searchspace import SearchSpace
@@ -231,7 +239,8 @@ class BayBE:
 
         self._tell(cells)
         candidates = candidates_after(cells)
-        stats = self._campaign.posterior_stats(pd.DataFrame(self._candidates(candidates)), ["mean"])
+        # A copy, as the campaign keeps its fit: the next suggestion is to be timed with its own.
+        stats = deepcopy(self._campaign).posterior_stats(pd.DataFrame(self._candidates(candidates)), ["mean"])
         return candidates[int(stats[f"{TARGET}_mean"].to_numpy().argmax())]
 
 
@@ -281,12 +290,12 @@ class Ax:
         return float(parameters["pressure_kpa"])
 
 
-def unit_cube(pressure_kpa: Any) -> Any:
+def unit_interval(pressure_kpa: Any) -> Any:
     """ln(kPa) on 0 to 1 over the range, shape (n, 1)."""
-    return _column((np.log(pressure_kpa) - BOUNDS[0]) / (BOUNDS[1] - BOUNDS[0]))
+    return column((np.log(pressure_kpa) - BOUNDS[0]) / (BOUNDS[1] - BOUNDS[0]))
 
 
-def _column(values: Any) -> Any:
+def column(values: Any) -> Any:
     import torch
 
     return torch.as_tensor(np.asarray(values, dtype=float))[:, None]
