@@ -1,9 +1,10 @@
 """How much life the recommended pressure loses, by number of cells: our optimiser against peers on the same worlds.
 
 A row a family, variant, player and number of cells: mean regret (tests.benchmarks.games) with its standard error, worlds,
-median seconds of one suggestion with its fit, and what share of the worlds a player says something of (`says ...`).
-Peers' games are taken from tests.benchmarks.stored; those that are missing there are played, up to
-STACKPRESS_BENCH_PEERS worlds a family.
+median seconds of one suggestion with its fit, the share of worlds where our optimiser says what SHARES names, and what the
+games belong to. Peers' games are taken from tests.benchmarks.stored; those that are missing there are played, up to
+STACKPRESS_BENCH_PEERS worlds a family. Times are of games as they were played, whatever else the machine did;
+tests.benchmarks.speed measures them by themselves.
 
     python -m tests.benchmarks.choosing [PLAYER ...]     play and keep peers' games, nothing else
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -20,13 +21,15 @@ from typing import Any
 import numpy as np
 
 from .games import CELLS, Record, World, draw_world, play
+from .ours import OURS, SHARES, WITHOUT_HISTORY
 from .players import ENTRANTS, Entrant, LogGrid
 from .running import PEER_WORLDS, SLOW_WORLDS, WORLDS, commit, in_parallel
 from .scoring import standard_error
 from .stored import Game, Key, fingerprint, keep, stored, versions
 from .transfer import TAUGHT
 
-FAMILIES = ("well-specified", "shifted", "off-scale", "flat", "edge", "two peaks", "wrong prior")
+INFORMED = ("well-specified", "shifted", "off-scale")
+FAMILIES = (*INFORMED, "flat", "edge", "two peaks", "wrong prior")
 
 Row = dict[str, Any]
 
@@ -39,7 +42,8 @@ class Variant:
     batch: int = 1
 
 
-VARIANTS = {"one by one": Variant()}
+ONE_BY_ONE, CENSORED, BATCHES = "one by one", "40 % censored", "batches of 4"
+VARIANTS = {ONE_BY_ONE: Variant(), CENSORED: Variant(censored=0.4), BATCHES: Variant(batch=4)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Plan:
 
     entrants: tuple[Entrant, ...]
     families: tuple[str, ...]
-    variant: str = "one by one"
+    variant: str = ONE_BY_ONE
     cells: int = CELLS
 
     def keys(self, worlds: int) -> list[Key]:
@@ -66,9 +70,13 @@ class Task:
     commit: str
 
 
-ALONE = Plan(ENTRANTS, FAMILIES)
-AMONG_OTHERS = Plan(TAUGHT, ("like sources",), cells=2)
-PLANS = (ALONE, AMONG_OTHERS)
+PLANS = (
+    Plan((OURS, *ENTRANTS), FAMILIES),
+    Plan((OURS,), INFORMED, CENSORED, cells=6),
+    Plan((OURS,), INFORMED, BATCHES, cells=8),
+    Plan((OURS, WITHOUT_HISTORY), ("like sources", "opposite sources"), cells=4),
+    Plan(TAUGHT, ("like sources",), cells=2),
+)
 BY_NAME = {entrant.name: entrant for plan in PLANS for entrant in plan.entrants}
 
 
@@ -136,32 +144,43 @@ def play_grids(world: World, player: LogGrid, cells: int) -> Record:
     return record
 
 
-def rows_of(name: str, found: dict[Key, Game]) -> list[Row]:
+def rows_of(name: str, found: Mapping[Key, Game]) -> list[Row]:
     """A row a family, variant and number of cells."""
     grouped = defaultdict(list)
     for (family, variant, _), game in found.items():
         grouped[family, variant].append(game)
     return [
-        row(family, variant, name, cells, some)
+        {"family": family, "variant": variant, "player": name, **summary(some, turn, VARIANTS[variant].batch)}
         for (family, variant), some in grouped.items()
-        for cells in range(1, min(len(game["regrets"]) for game in some) + 1)
+        for turn in range(min(len(game["regrets"]) for game in some))
     ]
 
 
-def row(family: str, variant: str, name: str, cells: int, some: Sequence[Game]) -> Row:
-    """The worlds of one family after so many cells."""
-    regrets = np.array([game["regrets"][cells - 1] for game in some])
+def summary(some: Sequence[Game], turn: int, batch: int = 1) -> Row:
+    """Games of one player after a turn (0: the first), each of `batch` cells."""
+    regrets = np.array([game["regrets"][turn] for game in some])
     seconds = [second for game in some for second in game["seconds"]]
+    said = [game["said"][turn] or {} for game in some] if some[0]["said"] else []
     return {
-        "family": family,
-        "variant": variant,
-        "player": name,
-        "cells": cells,
+        "cells": (turn + 1) * batch,
         "worlds": len(some),
         "regret": float(regrets.mean()),
         "regret se": standard_error(regrets),
         "seconds": float(np.median(seconds)) if seconds else None,
+        **{name: float(np.mean([one[name] for one in said])) if said and said[0] else None for name in SHARES},
+        "played": played_at(some),
     }
+
+
+def played_at(some: Sequence[Game]) -> str:
+    """Packages and commits of stored games; nothing where they were played just now, as the rest of the results says."""
+    texts = {
+        f"{', '.join(f'{name} {number}' for name, number in game['versions'].items()) or 'numpy'}: {game['setup']}; "
+        f"commit {game['commit']}, {game['on']}"
+        for game in some
+        if "commit" in game
+    }
+    return " and ".join(sorted(texts))
 
 
 if __name__ == "__main__":
