@@ -58,10 +58,18 @@ def candidates_after(cells: Sequence[Cell]) -> list[float]:
 
 
 @dataclass
-class LogGrid:
-    """A design of fixed size: `pressures(n)` are the n cells to build; it never looks at a life before the end."""
+class Peer:
+    """What the players share: the world as far as they may see it, and telling them of cells, where a player keeps them."""
 
     case: Case
+
+    def tell(self, cells: Sequence[Cell]) -> None:
+        """Take in those of the cells that are new."""
+
+
+@dataclass
+class LogGrid(Peer):
+    """A design of fixed size: `pressures(n)` are the n cells to build; it never looks at a life before the end."""
 
     def pressures(self, n: int) -> list[float]:
         """The grid of n cells; one cell stands in the middle."""
@@ -75,10 +83,8 @@ class LogGrid:
 
 
 @dataclass
-class RandomSearch:
+class RandomSearch(Peer):
     """Pressures drawn at random; the best measured is recommended."""
-
-    case: Case
 
     @cached_property
     def _generator(self) -> np.random.Generator:
@@ -92,7 +98,7 @@ class RandomSearch:
 
 
 @dataclass
-class Optuna:
+class Optuna(Peer):
     """GPSampler, asked and told as in "Ask-and-Tell Interface"
     (https://optuna.readthedocs.io/en/stable/tutorial/20_recipes/009_ask_and_tell.html).
 
@@ -100,8 +106,6 @@ class Optuna:
     is 10 by default: ten random cells, a whole game here. It is set to 1, so that the Gaussian process chooses from the
     second cell on. `study.best_params`, the best measured, is all that Optuna recommends.
     """
-
-    case: Case
 
     @cached_property
     def _study(self) -> Any:
@@ -117,28 +121,30 @@ class Optuna:
 
         return {"pressure_kpa": FloatDistribution(LOW, HIGH, log=True)}
 
-    def _tell(self, cells: Sequence[Cell]) -> None:
-        from optuna.trial import TrialState
+    def tell(self, cells: Sequence[Cell]) -> None:
+        from optuna.trial import TrialState, create_trial
 
-        trials = self._study.get_trials(deepcopy=False)
-        for number, (cell, life) in enumerate(zip(cells, log_lives(cells), strict=True)):
-            if number == len(trials):
-                self._study.enqueue_trial({"pressure_kpa": cell.pressure_kpa})
-                self._study.ask(self._space)
-            if number >= len(trials) or trials[number].state == TrialState.RUNNING:
-                self._study.tell(number, life)
+        asked = self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        known = len(self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
+        waiting = [trial.number for trial in asked]
+        for cell, life in list(zip(cells, log_lives(cells), strict=True))[known:]:
+            if waiting:
+                self._study.tell(waiting.pop(0), life)
+            else:
+                built = {"pressure_kpa": cell.pressure_kpa}
+                self._study.add_trial(create_trial(params=built, distributions=self._space, value=life))
 
     def ask(self, cells: Sequence[Cell], n: int) -> list[float]:
-        self._tell(cells)
+        self.tell(cells)
         return [self._study.ask(self._space).params["pressure_kpa"] for _ in range(n)]
 
     def recommend(self, cells: Sequence[Cell]) -> float:
-        self._tell(cells)
+        self.tell(cells)
         return float(self._study.best_params["pressure_kpa"])
 
 
 @dataclass
-class BoTorch:
+class BoTorch(Peer):
     """SingleTaskGP and qLogNoisyExpectedImprovement in the loop of "Closed-loop batch, constrained BO in BoTorch"
     (https://botorch.org/docs/tutorials/closed_loop_botorch_only): 256 quasi-random draws, 10 restarts of 512 raw points.
 
@@ -146,8 +152,6 @@ class BoTorch:
     cells so far; one cell to begin with, not ten; restarts at once rather than by fives, which took 3 times as long for the
     same answer. Recommended is the highest posterior mean.
     """
-
-    case: Case
 
     def _unfitted(self, cells: Sequence[Cell]) -> Any:
         from botorch.models import SingleTaskGP
@@ -186,7 +190,7 @@ class BoTorch:
 
 
 @dataclass
-class BayBE:
+class BayBE(Peer):
     """A Campaign with its default recommender (TwoPhaseMetaRecommender: BotorchRecommender once there is a cell;
     https://emdgroup.github.io/baybe/stable/userguide/recommenders.html) over one NumericalContinuousParameter, ln(kPa)
     (https://emdgroup.github.io/baybe/stable/userguide/parameters.html: any value within bounds).
@@ -195,7 +199,6 @@ class BayBE:
     https://emdgroup.github.io/baybe/stable/userguide/campaigns.html).
     """
 
-    case: Case
     _told: int = field(default=0, init=False)
 
     def _parameters(self) -> list[Any]:
@@ -223,7 +226,7 @@ class BayBE:
     def _candidates(self, pressures: Sequence[float]) -> dict[str, Any]:
         return {NAME: np.log(pressures)}
 
-    def _tell(self, cells: Sequence[Cell]) -> None:
+    def tell(self, cells: Sequence[Cell]) -> None:
         import pandas as pd
 
         if new := cells[self._told :]:
@@ -231,13 +234,13 @@ class BayBE:
             self._told = len(cells)
 
     def ask(self, cells: Sequence[Cell], n: int) -> list[float]:
-        self._tell(cells)
+        self.tell(cells)
         return np.exp(self._campaign.recommend(n)[NAME]).tolist()
 
     def recommend(self, cells: Sequence[Cell]) -> float:
         import pandas as pd
 
-        self._tell(cells)
+        self.tell(cells)
         candidates = candidates_after(cells)
         # A copy, as the campaign keeps its fit: the next suggestion is to be timed with its own.
         stats = deepcopy(self._campaign).posterior_stats(pd.DataFrame(self._candidates(candidates)), ["mean"])
@@ -245,7 +248,7 @@ class BayBE:
 
 
 @dataclass
-class Ax:
+class Ax(Peer):
     """The Client of "Ask-tell optimization with Ax" (https://ax.dev/docs/tutorials/quickstart and getting_started): a range
     parameter with log scaling and the default generation strategy (the centre, quasi-random points up to the fifth cell,
     then BoTorch). Recommended is `Client.get_best_parameterization`, with the model's predictions once there is a model.
@@ -253,7 +256,6 @@ class Ax:
     The first cell, which Ax would place at the centre too, is attached (https://ax.dev/docs/recipes/attach-trial).
     """
 
-    case: Case
     _trials: list[int] = field(default_factory=list, init=False)
     _told: int = field(default=0, init=False)
 
@@ -271,7 +273,7 @@ class Ax:
         client.configure_optimization(objective=TARGET)
         return client
 
-    def _tell(self, cells: Sequence[Cell]) -> None:
+    def tell(self, cells: Sequence[Cell]) -> None:
         for cell, life in list(zip(cells, log_lives(cells), strict=True))[self._told :]:
             if self._told == len(self._trials):
                 self._trials.append(self._client.attach_trial({"pressure_kpa": cell.pressure_kpa}))
@@ -279,13 +281,13 @@ class Ax:
             self._told += 1
 
     def ask(self, cells: Sequence[Cell], n: int) -> list[float]:
-        self._tell(cells)
+        self.tell(cells)
         trials = self._client.get_next_trials(max_trials=n)
         self._trials += trials
         return [parameters["pressure_kpa"] for parameters in trials.values()]
 
     def recommend(self, cells: Sequence[Cell]) -> float:
-        self._tell(cells)
+        self.tell(cells)
         parameters, *_ = self._client.get_best_parameterization()
         return float(parameters["pressure_kpa"])
 
