@@ -192,11 +192,11 @@ class BoTorch(Peer):
 @dataclass
 class BayBE(Peer):
     """A Campaign with its default recommender (TwoPhaseMetaRecommender: BotorchRecommender once there is a cell;
-    https://emdgroup.github.io/baybe/stable/userguide/recommenders.html) over one NumericalContinuousParameter, ln(kPa)
-    (https://emdgroup.github.io/baybe/stable/userguide/parameters.html: any value within bounds).
+    https://emdgroup.github.io/baybe/stable/components/recommenders.html) over one NumericalContinuousParameter, ln(kPa)
+    (https://emdgroup.github.io/baybe/stable/components/parameters.html: any value within bounds).
 
-    Recommended is the highest mean of `Campaign.posterior_stats` ("Predictive Statistics",
-    https://emdgroup.github.io/baybe/stable/userguide/campaigns.html).
+    Recommended is the highest mean of `Campaign.posterior_stats` ("Predictive Statistics" of
+    the user guide's page on campaigns, https://emdgroup.github.io/baybe/stable/userguide/userguide.html).
     """
 
     _told: int = field(default=0, init=False)
@@ -249,7 +249,7 @@ class BayBE(Peer):
 
 @dataclass
 class Ax(Peer):
-    """The Client of "Ask-tell optimization with Ax" (https://ax.dev/docs/tutorials/quickstart and getting_started): a range
+    """The Client of Ax's "Quickstart" and "Getting Started" (https://ax.dev/docs/tutorials/quickstart): a range
     parameter with log scaling and the default generation strategy (the centre, quasi-random points up to the fifth cell,
     then BoTorch). Recommended is `Client.get_best_parameterization`, with the model's predictions once there is a model.
 

@@ -23,7 +23,7 @@ TASK = "electrode_pair"
 @dataclass
 class BayBETasks(BayBE):
     """BayBE with a TaskParameter whose active value is the pair that is searched
-    (https://emdgroup.github.io/baybe/stable/userguide/transfer_learning.html, "The Role of the TaskParameter")."""
+    (https://emdgroup.github.io/baybe/stable/concepts/transfer_learning.html, "The Role of the TaskParameter")."""
 
     def _parameters(self) -> list[Any]:
         from baybe.parameters import TaskParameter
@@ -48,7 +48,7 @@ class BayBETasks(BayBE):
 
 @dataclass
 class BoTorchTasks(BoTorch):
-    """The loop of `BoTorch` with MultiTaskGP (https://botorch.readthedocs.io/en/stable/models.html#multi-task-gps), which
+    """The loop of `BoTorch` with MultiTaskGP (https://botorch.org/docs/models), which
     answers for the pair that is searched alone (`output_tasks`)."""
 
     def _unfitted(self, cells: Sequence[Cell]) -> Any:
