@@ -26,6 +26,8 @@ COLOURS = {
     "random search": "0.72",
 }
 LOWEST = 0.003
+LEAST = 1e-4
+"""A regret under which none counts, where one is divided by it."""
 
 
 def regrets(rows: Sequence[Row], cells: int, families: Sequence[str], variant: str = ONE_BY_ONE) -> Found:
@@ -60,7 +62,7 @@ def over_one_by_one(rows: Sequence[Row], variant: str, cells: int) -> Found:
     """Our regret in a variant over that of games played cell by cell on cells run to their ends."""
     usual = {row["family"]: row["regret"] for row in select(rows, player=OURS, cells=cells, variant=ONE_BY_ONE)}
     return [
-        (row["family"], row["regret"] / usual[row["family"]])
+        (row["family"], row["regret"] / max(usual[row["family"]], LEAST))
         for row in select(rows, player=OURS, cells=cells, variant=variant)
         if row["family"] in usual
     ]
