@@ -1,7 +1,8 @@
 """Games that peers have played, kept so that they need not be played again when only our own code has changed.
 
 build/bench/games/PLAYER.jsonl, a line a game. A game counts while the world is the same (its truth, scatter, budget and
-history), and the player: its setup, and the versions of its packages where they are installed.
+history), and the player: its setup, and the versions of its packages where they are installed. Neither the rules of the game
+nor a player's code are looked at: whoever changes them changes the `setup` of the players concerned, or deletes their files.
 """
 
 from __future__ import annotations
