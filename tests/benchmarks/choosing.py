@@ -96,13 +96,12 @@ def games(plan: Plan, entrant: Entrant) -> dict[Key, Game]:
     most = min(WORLDS, SLOW_WORLDS if entrant.slow else PEER_WORLDS if entrant.peer else WORLDS)
     missing = [key for key in plan.keys(most) if key not in found]
     if missing and versions(entrant) is None:
-        print(
-            f"{entrant.name}: {len(missing)} games not played, {entrant.packages[0]} is not installed", file=sys.stderr
-        )
+        why = f"{entrant.packages[0]} is not installed"
+        print(f"{entrant.name}: {len(missing)} games not played, {why}", file=sys.stderr)
         return found
     now = commit()
-    played = in_parallel(play_task, [Task(entrant.name, key, plan.cells, now) for key in missing], entrant.name)
-    return {**found, **dict(zip(missing, played, strict=True))}
+    new = in_parallel(play_task, [Task(entrant.name, key, plan.cells, now) for key in missing], entrant.name)
+    return {**found, **dict(zip(missing, new, strict=True))}
 
 
 def holds(key: Key, game: Game, cells: int) -> bool:
