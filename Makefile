@@ -32,7 +32,9 @@ wheel-test: $(READY)
 
 check: lint types test wheel-test
 
+# Benchmarks against peers, which are installed for them alone.
 bench: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks
 
 $(READY): pyproject.toml constraints.txt

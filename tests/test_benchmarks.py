@@ -14,10 +14,10 @@ from surrogates.mechanisms import log_pressure
 
 from .benchmarks.bounds import judge
 from .benchmarks.peers import OURS, SCIKIT_LEARN, Normal, cell_cdf, training, without_censored
-from .benchmarks.report import pivot, plain, table
 from .benchmarks.scoring import Plan, measure, measure_world, median_error, summary
 from .benchmarks.simulation import draw_world, rank_world, uniformity
 from .benchmarks.structure import VARIANTS
+from .benchmarks.tables import pivot, plain, table
 from .benchmarks.worlds import CONDITION, FAMILIES, GRID, MOST, SOURCES, draw_case
 from .worlds import true_log_life
 

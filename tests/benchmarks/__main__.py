@@ -13,6 +13,7 @@ from typing import Any
 
 from . import report
 from .running import provenance
+from .tables import plain, table
 
 BENCHMARKS = (
     "speed",
@@ -25,6 +26,7 @@ BENCHMARKS = (
     "censoring",
     "history",
     "structure",
+    "choosing",
 )
 """Modules of this package, each with a function `run` that gives rows."""
 
@@ -38,9 +40,9 @@ def main(names: list[str]) -> None:
         start = time.perf_counter()
         rows: list[dict[str, Any]] = importlib.import_module(f"{__package__}.{name}").run()
         document = {"benchmark": name, "provenance": provenance(name, time.perf_counter() - start), "rows": rows}
-        print(f"\n{name}: {document['provenance']}\n{report.table(rows)}", flush=True)
+        print(f"\n{name}: {document['provenance']}\n{table(rows)}", flush=True)
         report.RESULTS.mkdir(parents=True, exist_ok=True)
-        (report.RESULTS / f"{name}.json").write_text(json.dumps(report.plain(document), indent=2) + "\n")
+        (report.RESULTS / f"{name}.json").write_text(json.dumps(plain(document), indent=2) + "\n")
 
 
 if __name__ == "__main__":

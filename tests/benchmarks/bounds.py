@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .asking import MEMORY, SUGGESTION
+from .choosing import BATCHES, CENSORED, INFORMED
+from .regret import HARD, over_best, over_one_by_one, over_without_history, regrets, shares
 from .scoring import select
 
 Row = dict[str, Any]
@@ -33,8 +36,12 @@ SPEED_BOUNDS = {
     ("fit with 6 x 8 cells of history", 56): 200.0,
     ("fit, one pair of 50", 1000): 3000.0,
     ("learn a prior from 1000 campaigns", 12_000): 240_000.0,
+    (f"{SUGGESTION}: ours", 30): 50.0,
+    (f"{SUGGESTION}, one of 20 pairs: ours", 300): 500.0,
 }
 MOST_MEMORY_MB = 1000.0
+MOST_SUGGESTION_MB = 50.0
+SMALL, DIFFERENCE = "{:.3f}".format, "{:+.3f}".format
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ def judge(results: Results) -> list[Bound]:
         "history": taught,
         "structure": structured,
         "speed": fast,
+        "choosing": chosen,
     }
     return [bound for name, of in judges.items() if name in results for bound in of(results[name])]
 
@@ -177,7 +185,48 @@ def fast(rows: Sequence[Row]) -> list[Bound]:
     return [
         *bounds,
         Bound("fit with a learned prior over that without", "0.8 to 1.2", text, ratio and 0.8 <= ratio <= 1.2),
+        *suggested(rows),
     ]
+
+
+def suggested(rows: Sequence[Row]) -> list[Bound]:
+    """One suggestion against the Gaussian-process peers in the same run, and its memory."""
+    times = {row["what"]: row["median ms"] for row in rows if row["what"].startswith(f"{SUGGESTION}: ")}
+    ours = times.pop(f"{SUGGESTION}: ours", None)
+    ratios = [(what.removeprefix(f"{SUGGESTION}: "), ours / time) for what, time in times.items() if ours and time]
+    peaks = [(f"n = {row['cells']}", row["peak MB"]) for row in select(rows, what=MEMORY)]
+    limit = f"under {MOST_SUGGESTION_MB:.0f} MB"
+    return [
+        _bound(
+            "one suggestion, 30 cells, over each peer's in the same run", "under 1", ratios, lambda ratio: ratio < 1
+        ),
+        _bound(MEMORY, limit, peaks, lambda peak: peak < MOST_SUGGESTION_MB, "{:.0f} MB".format),
+    ]
+
+
+def chosen(rows: Sequence[Row]) -> list[Bound]:
+    """Regret of the recommended pressure, ours against peers; what is claimed on flat and edge worlds."""
+    early, late = over_best(rows, INFORMED, 3, 10), [x for n in (6, 10) for x in over_best(rows, HARD, n, n)]
+    claimed, edges = shares(rows, "flat", "claims an optimum", (6, 10)), shares(rows, "edge", "says edge", (6,))
+    opposite = over_without_history(rows, "opposite sources", 4)
+    like = [(n, most, regrets(rows, n, ["like sources"])) for n, most in ((1, 0.06), (2, 0.03))]
+    return [
+        _at_most("regret after 3 cells", 0.04, regrets(rows, 3, INFORMED), SMALL),
+        _at_most("regret after 3 cells less the best peer's after 10", 0, early, DIFFERENCE),
+        _at_most("regret after 6, 10 cells less the best peer's", 0.01, late, DIFFERENCE),
+        _at_most("regret after 6, 40 % censored, over that with full lives", 1.2, over_one_by_one(rows, CENSORED, 6)),
+        *(_at_most(f"regret after {n}, history of like pairs", most, found, SMALL) for n, most, found in like),
+        _at_most("regret after 4, history of opposite pairs, less that without", 0, opposite, DIFFERENCE),
+        _at_most("regret after 8 in batches of 4 over that one by one", 1.3, over_one_by_one(rows, BATCHES, 8)),
+        _bound("an optimum claimed on flat worlds", "under 10 %", claimed, lambda x: x < 0.1, "{:.0%}".format),
+        _bound("edge said on edge worlds after 6", "at least 80 %", edges, lambda x: x >= 0.8, "{:.0%}".format),
+    ]
+
+
+def _at_most(
+    what: str, limit: float, found: Sequence[tuple[str, float]], text: Callable[[float], str] = "{:.2f}".format
+) -> Bound:
+    return _bound(what, f"at most {limit:g}", found, lambda value: value <= limit, text)
 
 
 def _bound(

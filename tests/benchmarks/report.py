@@ -1,5 +1,5 @@
-"""From build/bench/*.json to what is published: report.md (what must hold, all results, what they belong to), calibration.png
-and peers.png."""
+"""From build/bench/*.json to what is published: report.md (what must hold, all results, what they belong to), calibration.png,
+peers.png and regret.png."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import regret
 from .bounds import Bound, judge, overall
 from .scoring import LEVELS, select
+from .tables import pivot, table
 
 RESULTS = Path("build/bench")
 Row = dict[str, Any]
@@ -35,40 +37,9 @@ def write() -> None:
     if "calibration" in results:
         draw_calibration(results["calibration"], RESULTS / "calibration.png")
         draw_peers(results["calibration"], RESULTS / "peers.png")
+    if "choosing" in results:
+        regret.draw(results["choosing"], RESULTS / "regret.png")
     print("\n\n".join(parts[:1]), f"\n\nwritten: {', '.join(str(p) for p in sorted(RESULTS.iterdir()))}", sep="")
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Rows as a Markdown table."""
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    return "\n".join([*lines, *("| " + " | ".join(text(row[name]) for name in names) + " |" for row in rows)])
-
-
-def text(value: Any) -> str:
-    """A value in a table: three digits, and nothing where there is none."""
-    if value is None or value != value:
-        return ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def plain(value: Any) -> Any:
-    """A document without nan, which JSON does not know: None instead."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return None if value != value else value
-
-
-def pivot(rows: Sequence[Row], cell: Callable[[Row], str], down: str = "family", across: str = "cells") -> str:
-    """A table with one line a value of `down` and one column a value of `across`."""
-    columns = sorted({row[across] for row in rows})
-    lines = []
-    for name in dict.fromkeys(row[down] for row in rows):
-        found = {row[across]: cell(row) for row in select(rows, **{down: name})}
-        lines.append({down: name, **{f"n = {column}": found.get(column, "") for column in columns}})
-    return table(lines)
 
 
 def bounds_table(bounds: Sequence[Bound]) -> str:
@@ -161,6 +132,7 @@ def structure_section(rows: Sequence[Row]) -> list[str]:
 SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "calibration": calibration_section,
     "simulation": simulation_section,
+    "choosing": regret.section,
     "censoring": censoring_section,
     "history": history_section,
     "structure": structure_section,

@@ -34,11 +34,10 @@ Found = TypeVar("Found")
 
 def provenance(name: str, seconds: float) -> dict[str, Any]:
     """Commit, command, seeds, machine and versions that a benchmark's numbers belong to."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     worlds = {"WORLDS": WORLDS, "PEERS": PEER_WORLDS, "SLOW": SLOW_WORLDS}
     settings = " ".join(f"STACKPRESS_BENCH_{name}={count}" for name, count in worlds.items())
     return {
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "command": f"{settings} python -m tests.benchmarks {name}",
         "worlds": WORLDS,
         "peer_worlds": PEER_WORLDS,
@@ -50,6 +49,12 @@ def provenance(name: str, seconds: float) -> dict[str, Any]:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {package: version(package) for package in PACKAGES},
     }
+
+
+def commit() -> str:
+    """The commit that the working tree is at, and whether it differs from it."""
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
 
 
 def one_thread_each() -> None:

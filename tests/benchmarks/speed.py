@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +18,7 @@ from optimizer import suggest
 from surrogates import Cell, Prior, UserError, fit
 
 from ..worlds import world
+from .asking import CELLS, peak_mb, timings
 from .peers import fit_multi_task
 from .running import FIRST_SEED, one_thread_each
 from .worlds import CONDITION, FAMILIES, draw_case, draw_truth
@@ -41,7 +40,7 @@ def run() -> list[Row]:
     """Times in ms and peak memory of the process in MB; `note` says what was left out, and why."""
     one_thread_each()
     rows = [*by_cells(), three_outcomes(), *with_history(), *(in_own_process(pairs) for pairs in PAIRS)]
-    return [*rows, *learning()]
+    return [*rows, *suggestions(), *learning()]
 
 
 def row(what: str, cells: int, times: list[float], **more: Any) -> Row:
@@ -114,6 +113,11 @@ def with_history() -> list[Row]:
     ]
 
 
+def suggestions() -> list[Row]:
+    """One suggestion by our optimiser and by each peer, and its memory."""
+    return [row(what, cells, times, **more) for what, cells, times, more in timings(censored_world(CELLS))]
+
+
 def in_own_process(pairs: int) -> Row:
     """The posterior of one condition of a table of many pairs, in a fresh process: time and peak memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=one_thread_each) as pool:
@@ -131,8 +135,7 @@ def fit_many_pairs(pairs: int) -> tuple[list[float], float]:
         for cell in draw_truth(FAMILIES["well-specified"], generator).cells(CELLS_A_PAIR, generator, name)
     ]
     times = milliseconds(lambda seed: fit(cells, seed=seed).posterior(CONDITION), FEW)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return times, peak_mb()
 
 
 def learning() -> list[Row]:
