@@ -17,7 +17,8 @@ from typing import TextIO
 
 from campaigns.ledger import Ledger
 from campaigns.projection import LOCK, WAIT_S, BusyError, SyncReport, sync
-from campaigns.store import mlflow_folder
+from campaigns.store import mlflow_folder, mlflow_server
+from surrogates.errors import UserError
 
 LOG, LOG_BYTES = "sync.log", 100_000
 
@@ -69,9 +70,11 @@ def _sync_safely(store: str | Path, folder: Path, wait_s: float) -> SyncReport:
     """`sync`, with whatever goes wrong as a problem of the report: it must not fail the verb that it follows."""
     try:
         with contextlib.closing(Ledger.open(store)) as ledger:
-            return sync(ledger, folder, wait_s=wait_s)
+            return sync(ledger, folder, wait_s=wait_s, server=mlflow_server())
     except BusyError:
         return SyncReport()
+    except UserError as error:
+        return SyncReport(problems=(str(error),))
     except Exception as error:
         return SyncReport(problems=(f"{type(error).__name__}: {error}",))
 

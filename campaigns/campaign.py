@@ -12,14 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from campaigns.after import afterwards
-from campaigns.edits import Merge, check_unseen, correction, free_ids, merge, recording, undoing, withdrawal
+from campaigns.edits import (
+    Merge,
+    check_open,
+    check_unseen,
+    closing,
+    correction,
+    free_ids,
+    merge,
+    recording,
+    undoing,
+    withdrawal,
+)
 from campaigns.events import Draft, Event
 from campaigns.history import Line, lines_of
 from campaigns.informing import history_of, informing
 from campaigns.ledger import Ledger
 from campaigns.priors import find_prior
 from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
-from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, shown
+from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, mlflow_server, shown
 from optimizer.rig import check_rig
 from surrogates.cells import Cell, Condition, check_cells, check_condition, to_frame
 from surrogates.errors import UserError
@@ -183,6 +194,7 @@ class Campaign:
         with self._ledger.writing(self.name) as transaction:
             stored = transaction.stored_as(key, request)
             state = fold(transaction.events[: stored[0].revision - 1] if stored else transaction.events)
+            check_open(state)
             merged = merge(state, rows, source, correct)
             if not stored:
                 transaction.append_all(merged.drafts, key, request)
@@ -246,6 +258,25 @@ class Campaign:
         self._project()
         return stored[0]
 
+    def close(self, reason: str | None = None, *, seed: int = 0, key: str | None = None) -> Event:
+        """Say that the campaign is finished, and return the event. Its last answer is computed first where cells have
+        changed since; the surrogate of that answer goes into MLflow's registry.
+
+        A closed campaign takes no cells, records, corrections or questions (`UserError`); `undo` of the event opens it
+        again. `key`: see `correct`.
+        """
+        request = ["close", reason]
+        if self.state.closed is None and not self.state.is_current:
+            self.advise(seed=seed)
+        with self._ledger.writing(self.name) as transaction:
+            stored = transaction.stored_as(key, request)
+            if not stored:
+                state = fold(transaction.events)
+                check_open(state)
+                stored = transaction.append_all([closing(state, reason)], key, request)
+        self._project()
+        return stored[0]
+
     def _say(
         self,
         decide: Callable[[CampaignState], Draft | None],
@@ -259,8 +290,10 @@ class Campaign:
         with self._ledger.writing(self.name) as transaction:
             stored = transaction.stored_as(key, [cell_id, *request])
             if not stored:
+                state = fold(transaction.events)
+                check_open(state)
                 check_unseen(transaction.events, cell_id, seen_revision)
-                draft = decide(fold(transaction.events))
+                draft = decide(state)
                 stored = transaction.append_all([draft] if draft else [], key, [cell_id, *request])
         self._project()
         return stored, transaction.events
@@ -282,6 +315,7 @@ class Campaign:
         """`suggest` with everything said beside it. The stored answer is returned where the same question was asked of
         the same cells, prior and versions."""
         state = self.state
+        check_open(state)
         others = self._others(state)
         cells = informing(state, others)
         informed_by = {other.name: other.revision for other in history_of(state, others)}
@@ -314,6 +348,7 @@ class Campaign:
             "cell_ids": free_ids(state, len(advice[0].proposals)),
         }
         with self._ledger.writing(self.name) as transaction:
+            check_open(fold(transaction.events))
             event = transaction.append("suggested", payload)
         self._project()
         return suggestion_of(event)
@@ -371,7 +406,7 @@ class Campaign:
         """Bring MLflow up to the ledger now, and wait for it."""
         from campaigns.projection import sync
 
-        sync(self._ledger, self.folder)
+        sync(self._ledger, self.folder, server=mlflow_server())
 
     @cached_property
     def folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""The commands about single cells, and about what was said of them: record, correct, withdraw, undo, history."""
+"""The commands about single cells, and about what was said: record, correct, withdraw, undo, close, history."""
 
 from __future__ import annotations
 
@@ -151,6 +151,19 @@ def undo(
     """Undo an event of the history; an undoing can be undone."""
     campaign = _open(name, store)
     _tell(campaign, campaign.undo(event, key=key), store, as_json)
+
+
+@app.command()
+def close(
+    name: Name,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the history.", show_default=False)] = None,
+    key: Key = None,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Say that a campaign is finished: its last answer is kept, and its surrogate registered in MLflow."""
+    campaign = _open(name, store)
+    _tell(campaign, campaign.close(reason, key=key), store, as_json)
 
 
 @app.command()

@@ -18,9 +18,10 @@ import typer
 from campaigns import instruments_cli
 from campaigns.cells_cli import app as cells_app
 from campaigns.files_cli import app as files_app
+from campaigns.mlflow_cli import app as mlflow_app
 from campaigns.prior_cli import app as prior_app
 from campaigns.review_cli import app as review_app
-from campaigns.store import DEFAULT_STORE, check_exists, exists, mlflow_folder, shown
+from campaigns.store import DEFAULT_STORE, exists, shown
 from campaigns.terminal import AsJson, Key, Name, Store, command, print_json, say
 from campaigns.xrd_cli import app as xrd_app
 
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(cells_app)
 app.add_typer(files_app)
 app.add_typer(review_app)
+app.add_typer(mlflow_app)
 app.add_typer(prior_app, name="prior")
 app.add_typer(xrd_app)
 
@@ -192,49 +194,6 @@ def show(
     say(f"{text_cards(state)}\n")
     for path in figures:
         say(f"Figure: {path}")
-
-
-@app.command()
-def sync(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
-    """Bring the MLflow projection up to the ledger, and wait for it."""
-    from campaigns.ledger import Ledger
-    from campaigns.progress import progress
-    from campaigns.projection import sync as project
-
-    check_exists(store)
-    folder, ledger = mlflow_folder(store), Ledger.open(store)
-    with progress("Writing campaigns", None, as_json) as written:
-        report = project(ledger, folder, written)
-    for problem in report.problems:
-        print(f"stackpress: {problem}", file=sys.stderr)
-    if as_json:
-        print_json(vars(report))
-    elif not report.problems:
-        say(f"MLflow in {folder} is up to the ledger of {shown(store)}.")
-    if report.problems:
-        raise typer.Exit(1)
-
-
-@app.command()
-def ui(
-    name: Annotated[str | None, typer.Argument(help="Campaign to open; without it the list of campaigns.")] = None,
-    port: Annotated[int, typer.Option(help="Port on this machine; the next free one if it is taken.")] = 5000,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
-    store: Store = DEFAULT_STORE,
-) -> None:
-    """Compare campaigns in the MLflow UI, on this machine, until Ctrl-C."""
-    from campaigns.ledger import Ledger
-    from campaigns.mlflow_ui import serve_ui
-    from campaigns.projection import sync as project
-
-    check_exists(store)
-    if name is not None:
-        from campaigns.campaign import Campaign
-
-        Campaign.open(name, store)
-    folder = mlflow_folder(store)
-    project(Ledger.open(store), folder)
-    serve_ui(folder, port, browser, (name,) if name else ())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from campaigns.events import ABOUT_CELLS, Draft, Event, cells_named, current, in_force, voided
-from campaigns.state import CampaignState, table_of
+from campaigns.state import CampaignState, fold, table_of
 from surrogates.cells import COLUMNS, Cell, across_rows, check_cells
 from surrogates.errors import Problem, TableError, UserError
 
@@ -107,6 +107,26 @@ def withdrawal(state: CampaignState, cell_id: str, reason: str) -> Draft:
     return Draft("withdrawn", {"cell_id": cell_id, "reason": reason.strip()})
 
 
+def closing(state: CampaignState, reason: str | None) -> Draft:
+    """That the campaign is finished; its last answer must know every cell."""
+    if state.latest is None or not state.is_current:
+        raise UserError(
+            f"close {state.name}: expected an answer that knows every cell; found cells that have changed since. "
+            "Nothing was stored. Close it again."
+        )
+    return Draft("closed", {"reason": (reason or "").strip() or None})
+
+
+def check_open(state: CampaignState) -> None:
+    """Raise `UserError` where the campaign is closed: its cells and its answer stay as they are."""
+    if event := state.closed:
+        why = f" ({event.payload['reason']})" if event.payload["reason"] else ""
+        raise UserError(
+            f"campaign {state.name}: expected an open campaign; found it closed by {event.actor} on {event.time[:10]}"
+            f"{why}. Nothing was stored. stackpress undo {state.name} {event.revision} opens it again."
+        )
+
+
 def undoing(events: Sequence[Event], revision: int | None) -> Draft:
     """That an event no longer holds; without `revision` the last one about cells that does."""
     events = current(events)
@@ -123,8 +143,10 @@ def undoing(events: Sequence[Event], revision: int | None) -> Draft:
             f"undo: expected an event in force; found {revision}, which event {by} has undone. "
             f"Undo event {by} to have it again."
         )
-    if target.kind not in (*ABOUT_CELLS, "undone"):
+    if target.kind not in (*ABOUT_CELLS, "undone", "closed"):
         raise UserError(f"undo: expected an event about cells; found {revision}, {target.kind}, which changes none.")
+    if target.kind != "closed":
+        check_open(fold(events))
     _check_left(events, revision)
     return Draft("undone", {"revision": revision})
 

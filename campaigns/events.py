@@ -9,6 +9,7 @@
     undone             revision: of the event that no longer holds; it may itself be an undone one
     suggested          advice, cell_ids: the optimizer's answer (ranked candidates and curve in it); data_revision,
                        data_hash, informed_by, prior_hash, seed, versions: what it was computed from
+    closed             reason: the campaign is finished; undone, it is open again
 
 A change is {"cell_id", "before", "after"}: the columns it sets and what stood there, None for nothing. Where `before` is
 None the change builds the cell. A payload is read through `current`, which brings older versions up to this one; what
@@ -25,7 +26,7 @@ from surrogates.errors import UserError
 
 SCHEMA_VERSION = 2
 ABOUT_CELLS = ("cells_added", "recorded", "corrected", "withdrawn")
-KINDS = ("campaign_opened", *ABOUT_CELLS, "undone", "suggested")
+KINDS = ("campaign_opened", *ABOUT_CELLS, "undone", "suggested", "closed")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,8 @@ def in_words(event: Event, events: Sequence[Event]) -> str:
         case "undone":
             target = payload["revision"]
             return f"undid {target}: {in_words(events[target - 1], events)}"
+        case "closed":
+            return f"closed{_because(payload)}"
         case _:
             offered = [cell_id for several in payload["cell_ids"] for cell_id in several]
             kpa = [

@@ -20,7 +20,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from campaigns.projection import ARTIFACTS, DATABASE, ENVIRONMENT, database_uri, located
+from campaigns.mlflow_place import ARTIFACTS, DATABASE, ENVIRONMENT, Place, database_uri
+from campaigns.projection import located, save_view
+from campaigns.views import compare_view, link
 from surrogates.errors import UserError
 
 HOST, PORT, PORTS_TRIED = "127.0.0.1", 5000, 50
@@ -28,33 +30,50 @@ START_S, STOP_S, LOG = 90.0, 10.0, "ui.log"
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
 
 
-def serve_ui(folder: str | Path, port: int = PORT, open_browser: bool = True, names: Sequence[str] = ()) -> None:
-    """Serve `folder` until Ctrl-C. `names`: one campaign opens its own page, several or none their programme's.
+def serve_ui(place: Place, port: int = PORT, open_browser: bool = True, names: Sequence[str] = ()) -> None:
+    """Say where to look at campaigns, and serve the folder until Ctrl-C; a server of its own needs no serving.
 
+    `names`: one campaign opens its own page, several the comparison of them, none that of the first programme.
     Raises `UserError` where there is nothing to show, no port is free, or the server does not come up.
     """
-    path = ui_link(folder, names[0] if names else None, alone=len(names) == 1)
-    with contextlib.suppress(KeyboardInterrupt), _signals_interrupt(), running_server(folder, port) as address:
-        link = f"{address}/{path}"
-        print(f"{link}\nCtrl-C stops the server.", flush=True)
-        if open_browser:
-            webbrowser.open(link)
+    path = ui_link(place, names)
+    if place.server:
+        _say(f"{place.server}/{path}", open_browser)
+        return
+    with contextlib.suppress(KeyboardInterrupt), _signals_interrupt(), running_server(place.folder, port) as address:
+        _say(f"{address}/{path}", open_browser)
+        print("Ctrl-C stops the server.", flush=True)
         while True:  # an endless wait would sleep through a signal that reached another thread
             time.sleep(0.5)
 
 
-def ui_link(folder: str | Path, name: str | None = None, alone: bool = True) -> str:
-    """What follows the server's address in a link to campaign `name`; its programme's list where it is not `alone`.
+def _say(link: str, open_browser: bool) -> None:
+    print(link, flush=True)
+    if open_browser:
+        webbrowser.open(link)
 
-    Without a name it is the list of the first programme there is.
-    """
-    found = located(folder, name)
-    if found is None:
-        what = f"campaign {name}" if name else "a campaign"
-        raise UserError(f"{folder}: expected {what} in its {DATABASE}; found none. Check the name, then sync.")
-    experiment_id, run_id = found
-    page = f"runs/{run_id}" if name and alone else "runs"
-    return f"#/experiments/{experiment_id}/{page}?workflowType=machine_learning"
+
+def ui_link(place: Place, names: Sequence[str] = ()) -> str:
+    """What follows the server's address in a link to campaigns; the view that it opens is saved in MLflow."""
+    there = located(place)
+    known = {found.name: found for found in there}
+    missing = [name for name in names if name not in known]
+    if missing or not there:
+        what = f"campaign {missing[0]}" if missing else "a campaign"
+        raise UserError(f"{place}: expected {what}; found none. Check the name, then sync.")
+    wanted = [known[name] for name in dict.fromkeys(names)]
+    if len(wanted) == 1:
+        [found] = wanted
+        return f"#/experiments/{found.experiment_id}/runs/{found.run_id}?workflowType=machine_learning"
+    first = (wanted or there)[0]
+    if strangers := [found.name for found in wanted if found.experiment_id != first.experiment_id]:
+        raise UserError(
+            f"ui: expected campaigns of one programme, which MLflow shows on one page; found {first.name} and "
+            f"{', '.join(strangers)} in different ones. stackpress compare has no such limit."
+        )
+    view = compare_view(first.outcomes, [found.name for found in wanted], [found.run_id for found in wanted])
+    save_view(place, first.experiment_id, view)
+    return link(first.experiment_id, view)
 
 
 @contextlib.contextmanager

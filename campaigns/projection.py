@@ -1,43 +1,35 @@
-"""MLflow as a projection of the ledger, for people: experiment = programme, run = campaign, nested run = cell.
+"""MLflow as a projection of the ledger, for people: experiment = programme, run = campaign, nested runs = its cells and
+the curve of its last answer.
 
-Everything in `mlflow.db` and `artifacts/` follows from the ledger: delete both, and `sync` makes them again. A campaign's
-run carries the ledger's revision in a tag that is written last, so a sync that was cut short is mended by the next.
-Only this module imports mlflow (1.5 s), and only inside functions.
+Everything in MLflow follows from the ledger: delete it, and `sync` makes it again. A campaign's run carries the ledger's
+revision in a tag that is written last, so a sync that was cut short is mended by the next. A run holds points (metrics)
+that only grow in number; where what it holds is not the beginning of what it should, it is made anew.
+Only this module, `mlflow_place`, `registry` and `closed_model` import mlflow (1.5 s), and only inside functions.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import re
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from campaigns.events import Event
 from campaigns.ledger import Ledger
-from campaigns.pages import Page, campaign_page, cell_page, csv_text, json_text, milliseconds, points_of, spans_of
-from campaigns.state import CampaignState, Suggestion, fold
+from campaigns.mlflow_place import ARTIFACTS, OURS, AwayError, Place
+from campaigns.pages import Page, campaign_page, cell_page, colours, csv_text, json_text, response_page
+from campaigns.state import CampaignState, fold
+from campaigns.timeline import RowsOverTime, rows_over_time
+from campaigns.views import TAG, View, views_of
 from surrogates.errors import UserError
+from surrogates.outcomes import OUTCOMES
 
-DATABASE, ARTIFACTS, FIGURES = "mlflow.db", "artifacts", "figures"
+FIGURES = "figures"
 LOCK, WAIT_S = ".sync.lock", 600.0
 MOST_RUNS, MOST_METRICS = 50_000, 900  # of one search; of one batch
-OURS = {"mlflow.experimentKind": "custom_model_development"}
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#8C564B", "#7F7F7F", "#B8B000")
+ATTEMPTS = 2  # at a campaign, where the server answers again after a failure
 OPTIONAL_TAGS = ("end_reason", "censored")
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
+MARK, NO_MARK = "mlflow.stackpress.points", "0:"  # mlflow.: not among the tags on its pages
 
 
 class BusyError(UserError):
@@ -56,29 +48,49 @@ class SyncReport:
     problems: tuple[str, ...] = ()
 
 
-def sync(
-    ledger: Ledger, folder: str | Path, progress: Callable[[str], None] | None = None, wait_s: float = WAIT_S
-) -> SyncReport:
-    """Bring `folder`/mlflow.db and `folder`/artifacts up to the ledger; what is up to it already is left alone.
+@dataclass(frozen=True)
+class _Desk:
+    """What a sync works with: MLflow's client, what it has of the ledger's campaigns, and their colours, by uid."""
 
-    `progress` is told each campaign that was written. Raises `UserError` where another sync holds the folder for
-    longer than `wait_s`. Events that arrive meanwhile are projected too: whoever finds the lock held may go, because
-    its holder looks at the ledger once more after giving it back.
+    place: Place
+    client: Any
+    runs: Mapping[str, Any]
+    colours: Mapping[str, str] = field(default_factory=dict)
+
+
+def sync(
+    ledger: Ledger,
+    folder: str | Path,
+    progress: Callable[[str], None] | None = None,
+    wait_s: float = WAIT_S,
+    *,
+    server: str | None = None,
+    rebuild: bool = False,
+) -> SyncReport:
+    """Bring MLflow (`folder`/mlflow.db and `folder`/artifacts, or the `server` at that address) up to the ledger; what
+    is up to it already is left alone, or made anew with `rebuild`.
+
+    `progress` is told each campaign that was written. Raises `AwayError` where MLflow does not answer or is damaged,
+    `BusyError` where another sync holds the folder for longer than `wait_s`. Events that arrive meanwhile are projected
+    too: whoever finds the lock held may go, because its holder looks at the ledger once more after giving it back.
     """
     import filelock
 
-    folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    place = Place(Path(folder).resolve(), server)
+    place.folder.mkdir(parents=True, exist_ok=True)
     report, seen = SyncReport(), -1
     while ledger.head() != seen:
         try:
-            with filelock.FileLock(folder / LOCK, timeout=wait_s if seen < 0 else 0):
+            with filelock.FileLock(place.folder / LOCK, timeout=wait_s if seen < 0 else 0):
+                anew = rebuild and seen < 0
                 seen = ledger.head()
-                report = _sum(report, _project(ledger, folder, progress))
+                report = _sum(report, _project(ledger, place, progress, anew))
         except filelock.Timeout:
             if seen >= 0:
                 break
-            raise BusyError(f"{folder}: expected to write; found another sync at work. Try again later.") from None
+            raise BusyError(
+                f"{place.folder}: expected to write; found another sync at work. Try again later."
+            ) from None
     return report
 
 
@@ -86,13 +98,23 @@ def _sum(one: SyncReport, two: SyncReport) -> SyncReport:
     return SyncReport(one.campaigns + two.campaigns, one.runs_written + two.runs_written, two.problems)
 
 
-def _project(ledger: Ledger, folder: Path, progress: Callable[[str], None] | None) -> SyncReport:
-    client = _client(folder)
-    known = _campaign_runs(client, folder)
-    names, count, written, problems = ledger.campaigns(), 0, 0, []
-    for name in names:
+def _project(ledger: Ledger, place: Place, progress: Callable[[str], None] | None, rebuild: bool) -> SyncReport:
+    if rebuild and not place.server:
+        place.put_aside()
+    if place.server:
+        place.check()
+    told = {name: ledger.events(name) for name in ledger.campaigns()}
+    uids = {name: str(events[0].payload["uid"]) for name, events in told.items()}
+    client = place.client()
+    if rebuild and place.server:
+        _delete(client, place, uids.values())
+    desk = _Desk(place, client, _campaign_runs(client, place), colours(list(uids.values())))
+    count, written, problems = 0, 0, []
+    for name, events in told.items():
         try:
-            runs = _campaign(client, folder, names, ledger.events(name), known)
+            runs = _campaign_again(desk, events)
+        except AwayError:
+            raise
         except Exception as error:  # one campaign that cannot be drawn or read keeps no other from being written
             problems.append(f"campaign {name}: {type(error).__name__}: {error}")
             continue
@@ -103,115 +125,123 @@ def _project(ledger: Ledger, folder: Path, progress: Callable[[str], None] | Non
     return SyncReport(count, written, tuple(problems))
 
 
-def _client(folder: Path) -> Any:
-    for variable, value in ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
-    from mlflow import MlflowClient
-
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
-    if not (folder / DATABASE).exists():  # made aside: a database that was killed while it was made stays broken
-        part = folder / f"{DATABASE}.part"
-        for left in folder.glob(f"{part.name}*"):
-            left.unlink()
-        MlflowClient(database_uri(part), database_uri(part)).delete_experiment("0")  # MLflow's own, empty "Default"
-        part.replace(folder / DATABASE)
-    uri = database_uri(folder / DATABASE)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+def _campaign_again(desk: _Desk, events: Sequence[Event]) -> int:
+    """`_campaign`; after a failure MLflow is looked at, and a server that answers is tried once more."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _campaign(desk, events)
+        except Exception:
+            desk.place.check()
+            if attempt == ATTEMPTS or not desk.place.server:
+                raise
+            desk = _Desk(desk.place, desk.client, _campaign_runs(desk.client, desk.place), desk.colours)
+    raise AssertionError("the last attempt returns or raises")
 
 
-def database_uri(path: Path) -> str:
-    """The URI of an SQLite database for MLflow, which would decode % and ? in a path in some places and not in others."""
-    if re.search("[%?]", str(path)):
-        raise UserError(
-            f"{path.parent}: expected a path without % and ?, which MLflow misreads. Choose another folder."
-        )
-    return f"sqlite:///{path}"
+def _campaign_runs(client: Any, place: Place) -> dict[str, Any]:
+    """The run of every campaign by the campaign's uid; of two (an answer was lost, so it was made again) one is deleted."""
+    ids = [experiment.experiment_id for experiment in place.experiments(client)]
+    found: dict[str, Any] = {}
+    for run in client.search_runs(ids, "tags.record = 'campaign'", max_results=MOST_RUNS) if ids else []:
+        if run.data.tags["ledger_id"] in found:
+            client.delete_run(run.info.run_id)
+        else:
+            found[run.data.tags["ledger_id"]] = run
+    return found
 
 
-def _campaign_runs(client: Any, folder: Path) -> dict[str, Any]:
-    """The run of every campaign by the campaign's uid."""
-    experiments = [item for item in client.search_experiments() if OURS.items() <= item.tags.items()]
-    for experiment in experiments:
-        _rehome(folder, experiment)
-    ids = [experiment.experiment_id for experiment in experiments]
-    runs = client.search_runs(ids, "tags.record = 'campaign'", max_results=MOST_RUNS) if ids else []
-    return {run.data.tags["ledger_id"]: run for run in runs}
+def _delete(client: Any, place: Place, uids: Iterable[str]) -> None:
+    """Delete the runs of these campaigns, their cells and curves."""
+    ids = [experiment.experiment_id for experiment in place.experiments(client)]
+    for uid in uids if ids else ():
+        for run in client.search_runs(ids, f"tags.ledger_id = '{uid}'", max_results=MOST_RUNS):
+            client.delete_run(run.info.run_id)
 
 
-def _rehome(folder: Path, experiment: Any) -> None:
-    """Point an experiment at its artifacts after the folder was moved: MLflow keeps absolute paths and lists nothing."""
-    old = experiment.artifact_location
-    new = str(folder / ARTIFACTS / Path(old).name)
-    if old == new:
-        return
-    with contextlib.closing(sqlite3.connect(folder / DATABASE)) as database, database:
-        key = (experiment.experiment_id,)
-        database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new, *key))
-        change = "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE experiment_id = ?"
-        database.execute(f"{change} AND substr(artifact_uri, 1, ?) = ?", (new, len(old) + 1, *key, len(old), old))
-
-
-def _campaign(
-    client: Any, folder: Path, names: Sequence[str], events: Sequence[Event], known: Mapping[str, Any]
-) -> int:
+def _campaign(desk: _Desk, events: Sequence[Event]) -> int:
     """Write one campaign and its cells; returns the number of runs written, 0 where it was up to the ledger."""
-    run, revision = known.get(events[0].payload["uid"]), str(events[-1].revision)
+    from campaigns import registry
+
+    client, uid = desk.client, events[0].payload["uid"]
+    run, revision = desk.runs.get(uid), str(events[-1].revision)
     if run is not None and run.data.tags.get("ledger_revision") == revision:
         return 0
-    state = fold(events)
-    experiment_id = _experiment(client, folder, state.programme)
-    colour = COLOURS[names.index(state.name) % len(COLOURS)]
-    run, _ = _bring(client, experiment_id, run, campaign_page(state, colour))
-    written = _cells(client, run, state, events, colour)
+    state, past, colour = fold(events), rows_over_time(events), desk.colours[uid]
+    experiment_id = _experiment(client, desk.place, state, past)
+    prior = registry.bring_prior(client, experiment_id, state)
+    page = campaign_page(state, events, colour)
+    run, _ = _bring(client, experiment_id, run, page, prior.model_id)
     drawn = int(run.data.tags.get("suggestion_revision", 0))
-    _log_metrics(client, run.info.run_id, [s for s in state.suggestions if s.revision > drawn])
-    _log_artifacts(client, run.info.run_id, state, _figures(folder, state, drawn))
+    registry.link(client, run, prior)
+    written = 1 + _nested(client, run, state, past, colour)
+    if state.latest is not None and state.latest.revision > drawn:
+        registry.tell_verdict(client, prior, state)
+    registry.bring_surrogate(client, experiment_id, run.info.run_id, state)
+    _log_artifacts(client, run.info.run_id, state, _figures(desk.place.folder, state, drawn))
     last = {"suggestion_revision": state.latest.revision if state.latest else 0, "ledger_revision": revision}
     for key, value in last.items():
         client.set_tag(run.info.run_id, key, value)
-    return written + 1
+    return written
 
 
-def _experiment(client: Any, folder: Path, programme: str) -> str:
-    found = client.get_experiment_by_name(programme)
+def _experiment(client: Any, place: Place, state: CampaignState, past: RowsOverTime) -> str:
+    """The experiment of the campaign's programme, with its saved views; its tags say what its campaigns improve and what
+    their cells were measured for."""
+    found = client.get_experiment_by_name(state.programme)
     if found is None:
-        home = folder / ARTIFACTS / (re.sub(r"[^\w.-]+", "_", programme).strip(".") or "_")
-        return str(client.create_experiment(programme, artifact_location=str(home), tags=OURS))
+        home = place.artifact_location(state.programme)
+        experiment_id = str(client.create_experiment(state.programme, artifact_location=home, tags=OURS))
+        found = client.get_experiment(experiment_id)
     if found.lifecycle_stage == "deleted":  # someone deleted it; restoring it brings every run back, old ones too
         client.restore_experiment(found.experiment_id)
         for run in client.search_runs([found.experiment_id], max_results=MOST_RUNS):
             client.delete_run(run.info.run_id)
+    ever = {name for rows in past.values() for _, row in rows for name in row}
+    said = {key: set(found.tags.get(key, "").split()) for key in ("outcomes", "measured")}
+    improved = [name for name in OUTCOMES if name in said["outcomes"] | {state.objective}]
+    measured = [name for name in OUTCOMES if name in said["measured"] | ever]
+    tags = {**OURS, "outcomes": " ".join(improved), "measured": " ".join(measured)}
+    for key, value in {**tags, **dict(view.tag for view in views_of(improved, measured))}.items():
+        if found.tags.get(key) != value:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 
-def _bring(client: Any, experiment_id: str, run: Any, page: Page) -> tuple[Any, bool]:
-    """The run that shows `page`, made or changed where needed, and whether it was."""
+def _bring(client: Any, experiment_id: str, run: Any, page: Page, model_id: str | None = None) -> tuple[Any, bool]:
+    """The run that shows `page`, made or changed where needed, and whether it was; `model_id`: of the prior that the
+    points about it are linked to."""
     is_new = run is None or _is_stale(run, page)
     if is_new:
         if run is not None:
             client.delete_run(run.info.run_id)
-        run = client.create_run(experiment_id, start_time=page.start, tags=page.tags, run_name=page.name)
-    return run, _update(client, run, page) or is_new
+        tags = {key: value for key, value in page.tags.items() if value}
+        run = client.create_run(experiment_id, start_time=page.start, tags=tags, run_name=page.name)
+    return run, _update(client, run, page, model_id) or is_new
 
 
 def _is_stale(run: Any, page: Page) -> bool:
-    """Whether a run says what MLflow cannot take back: another param, a metric that is gone, an end."""
+    """Whether a run says what MLflow cannot take back: another param or point, an end."""
     params_differ = any(page.params.get(key) != value for key, value in run.data.params.items())
-    gone = page.metrics and set(run.data.metrics) - set(page.metrics)
-    return bool(params_differ or gone or (run.info.end_time and page.end is None))
+    mark = run.data.tags.get(MARK, NO_MARK)
+    other = bool(run.data.metrics) if mark == NO_MARK else mark != page.mark(int(mark.split(":")[0]))
+    return bool(params_differ or other or (run.info.end_time and page.end is None))
 
 
-def _update(client: Any, run: Any, page: Page) -> bool:
-    from mlflow.entities import Metric, Param, RunTag
+def _update(client: Any, run: Any, page: Page, model_id: str | None) -> bool:
+    from mlflow.entities import Param, RunTag
 
     data, run_id = run.data, run.info.run_id
-    metrics = [Metric(k, v, page.time, page.step) for k, v in page.metrics.items() if data.metrics.get(k) != v]
+    held = int(data.tags.get(MARK, NO_MARK).split(":")[0])
     params = [Param(key, value) for key, value in page.params.items() if key not in data.params]
-    tags = [RunTag(key, value) for key, value in page.tags.items() if data.tags.get(key) != value]
+    wanted = page.tags | {MARK: page.mark()}
+    tags = [RunTag(key, value) for key, value in wanted.items() if data.tags.get(key) != value]
     cleared = [key for key in OPTIONAL_TAGS if key in data.tags and key not in page.tags]
-    if metrics or params or tags:
-        client.log_batch(run_id, metrics=metrics, params=params, tags=tags)
+    metrics = _metrics(page, held, model_id)
+    batches = [metrics[start : start + MOST_METRICS] for start in range(0, len(metrics), MOST_METRICS)] or [[]]
+    for batch in batches[:-1]:
+        client.log_batch(run_id, metrics=batch)
+    if metrics or params or tags:  # stored in this order: a mark that is there says that its points are
+        client.log_batch(run_id, metrics=batches[-1], params=params, tags=tags)
     for key in cleared:
         client.delete_tag(run_id, key)
     if run.info.status != page.status and page.end is None:
@@ -221,45 +251,47 @@ def _update(client: Any, run: Any, page: Page) -> bool:
     return bool(metrics or params or tags or cleared or run.info.status != page.status)
 
 
-def _cells(client: Any, parent: Any, state: CampaignState, events: Sequence[Event], colour: str) -> int:
-    """Bring the runs of the cells up to the state; returns how many were made, changed or deleted."""
-    query = f"tags.record = 'cell' and tags.ledger_id = '{state.uid}'"
-    found = client.search_runs([parent.info.experiment_id], query, max_results=MOST_RUNS)
-    runs = {run.data.tags["cell_id"]: run for run in found}
-    spans, written, wanted = spans_of(events), 0, {cell.cell_id for cell in state.cells}
-    for cell in state.cells:
-        page = cell_page(state, cell, spans[cell.cell_id], colour, parent.info.run_id)
-        written += _bring(client, parent.info.experiment_id, runs.get(cell.cell_id), page)[1]
-    kept = [run for cell_id, run in runs.items() if cell_id in wanted]
-    extra = [run for run in found if run not in kept]
+def _metrics(page: Page, held: int, model_id: str | None) -> list[Any]:
+    """The points that a run does not hold yet; the same point logged twice is stored once."""
+    from mlflow.entities import Metric
+
+    from campaigns.registry import is_about_prior
+
+    return [
+        Metric(p.key, p.value, p.time, p.step, model_id=model_id if model_id and is_about_prior(p.key) else None)
+        for p in page.points[held:]
+    ]
+
+
+def _nested(client: Any, parent: Any, state: CampaignState, past: RowsOverTime, colour: str) -> int:
+    """Bring the runs of the cells and of the last curves up to the state; returns how many were made, changed or
+    deleted."""
+    parent_id = parent.info.run_id
+    pages = {cell.cell_id: cell_page(state, cell, past[cell.cell_id], colour, parent_id) for cell in state.cells}
+    curves = len(state.latest.advice) if state.latest else 0
+    responses = {str(number): response_page(state, number, colour, parent_id) for number in range(curves)}
+    written = _bring_all(client, parent, state, "cell", "cell_id", pages)
+    return written + _bring_all(client, parent, state, "response", "condition", responses)
+
+
+def _bring_all(client: Any, parent: Any, state: CampaignState, record: str, tag: str, pages: Mapping[str, Page]) -> int:
+    """Bring all runs of one kind of a campaign up to `pages`, which go by their `tag`."""
+    query, experiment_id = f"tags.record = '{record}' and tags.ledger_id = '{state.uid}'", parent.info.experiment_id
+    found = client.search_runs([experiment_id], query, max_results=MOST_RUNS)
+    runs = {run.data.tags[tag]: run for run in found}
+    written = sum(_bring(client, experiment_id, runs.get(key), page)[1] for key, page in pages.items())
+    extra = [run for run in found if run.data.tags[tag] not in pages or run is not runs[run.data.tags[tag]]]
     for run in extra:
         client.delete_run(run.info.run_id)
     return written + len(extra)
-
-
-def _log_metrics(client: Any, run_id: str, suggestions: Iterable[Suggestion]) -> None:
-    """Log each suggestion at its revision and time: the same point logged twice is stored once."""
-    from mlflow.entities import Metric
-
-    metrics = [
-        Metric(key, value, milliseconds(suggestion.time), suggestion.revision)
-        for suggestion in suggestions
-        for key, value in points_of(suggestion).items()
-    ]
-    for start in range(0, len(metrics), MOST_METRICS):
-        client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])
 
 
 def _figures(folder: Path, state: CampaignState, drawn: int) -> list[Path]:
     """The figures of the latest suggestion, drawn where it is newer than revision `drawn`; else the run has them."""
     if state.latest is None or state.latest.revision <= drawn:
         return []
-    try:
-        from campaigns.figure import write_figures
-    except ModuleNotFoundError as error:
-        if error.name != "campaigns.figure":
-            raise
-        return []
+    from campaigns.figure import write_figures
+
     return write_figures(state, folder / ARTIFACTS / FIGURES)
 
 
@@ -272,12 +304,32 @@ def _log_artifacts(client: Any, run_id: str, state: CampaignState, figures: Iter
         client.log_artifact(run_id, str(path))
 
 
-def located(folder: str | Path, name: str | None = None) -> tuple[str, str] | None:
-    """Experiment and run id of a campaign (default: the first there is) as MLflow knows them, or None."""
-    if not (Path(folder) / DATABASE).exists():
-        return None
-    client = _client(Path(folder).resolve())
-    ids = [item.experiment_id for item in client.search_experiments() if OURS.items() <= item.tags.items()]
-    query = "tags.record = 'campaign'" + (f" and tags.campaign = '{name}'" if name else "")
-    runs = client.search_runs(ids, query, max_results=1, order_by=["attributes.start_time ASC"]) if ids else []
-    return (runs[0].info.experiment_id, runs[0].info.run_id) if runs else None
+@dataclass(frozen=True)
+class Located:
+    """Where MLflow has a campaign: its experiment, its run, and the outcomes that campaigns of the experiment improve."""
+
+    name: str
+    experiment_id: str
+    run_id: str
+    outcomes: tuple[str, ...]
+
+
+def located(place: Place) -> tuple[Located, ...]:
+    """The campaigns that MLflow has, oldest first."""
+    if not place.server and not place.database.exists():
+        return ()
+    client = place.client()
+    outcomes = {e.experiment_id: tuple(e.tags.get("outcomes", "").split()) for e in place.experiments(client)}
+    query, order = "tags.record = 'campaign'", ["attributes.start_time ASC"]
+    runs = client.search_runs(list(outcomes), query, max_results=MOST_RUNS, order_by=order) if outcomes else []
+    return tuple(
+        Located(run.data.tags["campaign"], run.info.experiment_id, run.info.run_id, outcomes[run.info.experiment_id])
+        for run in runs
+    )
+
+
+def save_view(place: Place, experiment_id: str, view: View) -> None:
+    """Write a saved view into an experiment."""
+    key, value = view.tag
+    assert key.startswith(TAG)
+    place.client().set_experiment_tag(experiment_id, key, value)

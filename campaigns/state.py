@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from campaigns.events import Event, current, in_force
+from campaigns.events import Event, cells_named, current, in_force
 from optimizer.advice import Advice
 from optimizer.rig import Rig
 from surrogates.cells import Cell, Condition
@@ -43,7 +43,8 @@ class CampaignState:
 
     `uid` never changes; `programme` groups campaigns; `history` says whose cells inform the fit beside its own:
     "programme" (the programme's other campaigns), "none", or names of campaigns. `data_revision` is the revision of
-    the last change of the cells; `withdrawn` the events that took a cell out of the table, by the cell's id.
+    the last change of the cells; `withdrawn` the events that took a cell out of the table, by the cell's id; `closed`
+    the event that finished the campaign, None while it is open.
     """
 
     name: str
@@ -63,6 +64,7 @@ class CampaignState:
     cells: tuple[Cell, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
     withdrawn: Mapping[str, Event] = field(default_factory=dict)
+    closed: Event | None = None
 
     @property
     def latest(self) -> Suggestion | None:
@@ -99,11 +101,12 @@ def fold(events: Sequence[Event]) -> CampaignState:
         actor=first.actor,
         citation=payload.get("citation"),
         revision=last.revision,
-        data_revision=max(event.revision for event in events if event.kind != "suggested"),
+        data_revision=max((e.revision for e in events if cells_named(e, events)), default=first.revision),
         changed=last.time,
         cells=tuple(Cell.model_validate(row) for row in rows.values()),
         suggestions=tuple(suggestion_of(event) for event in holding if event.kind == "suggested"),
         withdrawn=withdrawn,
+        closed=next((event for event in reversed(holding) if event.kind == "closed"), None),
     )
 
 
@@ -130,19 +133,24 @@ def table_of(events: Iterable[Event]) -> tuple[Rows, dict[str, Event]]:
     rows: Rows = {}
     withdrawn: dict[str, Event] = {}
     for event in events:
-        match event.kind:
-            case "cells_added":
-                for row in event.payload["rows"]:
-                    _build(rows, withdrawn, event, row)
-            case "recorded" | "corrected":
-                for change in event.payload["changes"]:
-                    _change(rows, withdrawn, event, change)
-            case "withdrawn":
-                cell_id = event.payload["cell_id"]
-                _check_there(rows, event, cell_id)
-                del rows[cell_id]
-                withdrawn[cell_id] = event
+        apply(rows, withdrawn, event)
     return rows, withdrawn
+
+
+def apply(rows: Rows, withdrawn: dict[str, Event], event: Event) -> None:
+    """Take the rows, and the cells withdrawn, past one event in force; rows that it changes are new dictionaries."""
+    match event.kind:
+        case "cells_added":
+            for row in event.payload["rows"]:
+                _build(rows, withdrawn, event, row)
+        case "recorded" | "corrected":
+            for change in event.payload["changes"]:
+                _change(rows, withdrawn, event, change)
+        case "withdrawn":
+            cell_id = event.payload["cell_id"]
+            _check_there(rows, event, cell_id)
+            del rows[cell_id]
+            withdrawn[cell_id] = event
 
 
 def _build(rows: Rows, withdrawn: Mapping[str, Event], event: Event, row: dict[str, Any]) -> None:

@@ -10,13 +10,21 @@ from typing import Annotated, Any
 
 import typer
 
-from campaigns.store import DEFAULT_STORE
+from campaigns.store import DEFAULT_STORE, SERVER_VARIABLE
 
 STORE_VARIABLE = "STACKPRESS_STORE"
 
 Name = Annotated[str, typer.Argument(help="Name of the campaign.")]
 Store = Annotated[
     str, typer.Option(help="Where campaigns are kept: a folder or a database URL.", envvar=STORE_VARIABLE)
+]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of an MLflow server to project into, instead of the store's folder.",
+        envvar=SERVER_VARIABLE,
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Key = Annotated[

@@ -121,7 +121,8 @@ class Advice(_Document):
     `cells_used`: cells that inform the curve; `agreement`: data and physics in words; `modes`: what the cells die of, by
     pressure; `taught_by`: which other measurements inform the curve; `would_change`: which result of the proposed cell
     would move the answer; `caution`: what may not be concluded; `candidates`: best gain first; `prior_added`, `runner_up`:
-    what the prior did to the answer and the next best pressure, with the numbers `behind`; `channels`: what is free.
+    what the prior did to the answer and the next best pressure, with the numbers `behind`; `channels`: what is free;
+    `foretold_better`: as in `surrogates.surrogate.Agreement`.
     """
 
     condition: Condition
@@ -143,6 +144,7 @@ class Advice(_Document):
     channels: str = ""
     behind: Behind | None = None
     tradeoff: Tradeoff | None = None
+    foretold_better: float | None = None
 
 
 class Stopping(_Document):

@@ -115,6 +115,7 @@ def advise(
         channels=reasons.channels(rig.channels, occupied(surrogate, condition)),
         behind=behind,
         tradeoff=tradeoff(question),
+        foretold_better=agreement.foretold_better,
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 os.environ["STACKPRESS_SYNC"] = "off"  # a test that wants the MLflow projection asks for it
@@ -13,6 +16,8 @@ import pytest
 from hypothesis import settings
 
 from campaigns.demo import published_cells
+from campaigns.ledger import Ledger
+from campaigns.projection import sync
 from surrogates import Cell, Condition
 
 from . import postgresql
@@ -43,6 +48,36 @@ def zn_vo2() -> Condition:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "mlruns"
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without campaigns: making one takes 2 s, copying it 0.04 s."""
+    folder = tmp_path_factory.mktemp("template")
+    sync(Ledger.open(folder), folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def folder(template: Path, store: Path) -> Path:
+    store.mkdir()
+    shutil.copy(template, store)
+    return store
+
+
+@pytest.fixture
+def ledger(folder: Path) -> Iterator[Ledger]:
+    with closing(Ledger.open(folder)) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens to."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The house's rules: imports go one way, mlflow is spoken to in one module, and shapes are what docstrings say."""
+"""The house's rules: imports go one way, mlflow is spoken to in four modules, and shapes are what docstrings say."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def imports_of(path: Path) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-def test_one_module_speaks_to_mlflow_and_none_below_touches_files() -> None:
+SPEAK_TO_MLFLOW = {"projection.py", "mlflow_place.py", "registry.py", "closed_model.py"}
+
+
+def test_few_modules_speak_to_mlflow_and_none_below_touches_files() -> None:
     import campaigns
     import optimizer
     import surrogates
@@ -51,7 +54,7 @@ def test_one_module_speaks_to_mlflow_and_none_below_touches_files() -> None:
         for package in (campaigns, optimizer, surrogates)
         for path in Path(str(package.__file__)).parent.rglob("*.py")
     }
-    assert {path.name for path in modules if "mlflow" in imports_of(path)} == {"projection.py"}
+    assert {path.name for path in modules if "mlflow" in imports_of(path)} == SPEAK_TO_MLFLOW
     below = [path for path in modules if path.parent.name in ("surrogates", "optimizer")]
     assert len(below) > 10
     for path in below:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import zlib
 from pathlib import Path
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
 from campaigns import mlflow_ui
 from campaigns.ledger import Ledger
+from campaigns.mlflow_place import Place
 from campaigns.mlflow_ui import free_port, running_server, serve_ui, ui_link
 from campaigns.projection import located, sync
 from surrogates.errors import UserError
@@ -26,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 TI = {"electrode_pair": "Zn||Ti", "electrolyte": "1 M ZnSO4", "current_density": 1.0, "current_density_unit": "mA/cm2"}
-RUNS = "#/experiments/{}/runs?workflowType=machine_learning"
+VIEW = "#/experiments/{}/runs?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={}"
 RUN = "#/experiments/{}/runs/{}?workflowType=machine_learning"
 
 
@@ -35,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A projected store with a campaign in each of two programmes."""
     folder = tmp_path_factory.mktemp("ui") / "mlruns"
     ledger = Ledger.open(folder)
-    for name, programme in (("ti", "zinc"), ("li", "lithium")):
+    for name, programme in (("ti", "zinc"), ("ti-2", "zinc"), ("li", "lithium")):
         payload = {"uid": name, "programme": programme, "objective": "cycle_life_h", "conditions": [TI], "rig": {}}
         with ledger.writing(name) as transaction:
             transaction.append(
@@ -46,29 +49,50 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def taken() -> Iterator[int]:
-    """A port that somebody listens to."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
+def test_a_link_leads_to_the_campaign_or_to_its_comparison(folder: Path) -> None:
+    place = Place(folder)
+    found = {item.name: item for item in located(place)}
+    assert list(found) == ["ti", "ti-2", "li"]
+    assert ui_link(place, ["li"]) == RUN.format(found["li"].experiment_id, found["li"].run_id)
+    zinc = found["ti"].experiment_id
+    assert ui_link(place) == VIEW.format(zinc, "compare-campaigns")
+    assert ui_link(place, ["ti", "ti-2"]).startswith(VIEW.format(zinc, "compare-campaigns-"))
+    assert ui_link(place, ["ti", "ti-2"]) != ui_link(place, ["ti-2", "ti"])
+    assert ui_link(place, ["ti", "ti"]) == ui_link(place, ["ti"])
+    with pytest.raises(UserError, match="expected campaigns of one programme"):
+        ui_link(place, ["ti", "li"])
 
 
-def test_a_link_leads_to_the_campaign_or_to_its_programme(folder: Path) -> None:
-    zinc, lithium = located(folder, "ti"), located(folder, "li")
-    assert zinc is not None
-    assert lithium is not None
-    assert ui_link(folder, "li") == RUN.format(*lithium)
-    assert ui_link(folder, "li", alone=False) == RUNS.format(lithium[0])
-    assert ui_link(folder) == RUNS.format(zinc[0])
+def test_the_comparison_of_some_names_their_runs(folder: Path) -> None:
+    place = Place(folder)
+    key = ui_link(place, ["ti", "ti-2"]).split("=")[-1]
+    found = {item.name: item for item in located(place)}
+    tags = place.client().get_experiment(found["ti"].experiment_id).tags
+    state = state_of(tags[f"mlflow.sharedViewState.{key}"])
+    for name, item in found.items():
+        assert (item.run_id in state["searchFilter"]) == (name != "li")
+
+
+def state_of(tag: str) -> dict[str, Any]:
+    """The state in a saved view's tag, by the other way round than it is written."""
+    method, _, packed = json.loads(tag)["state"].partition(";")
+    assert method == "deflate"
+    return dict(json.loads(zlib.decompress(base64.b64decode(packed))))
+
+
+@pytest.mark.slow
+def test_a_server_that_is_there_is_not_started(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running_server(folder) as address:
+        place = Place(folder, address)
+        serve_ui(place, open_browser=False, names=["ti"])
+        assert capsys.readouterr().out == f"{address}/{ui_link(place, ['ti'])}\n"
 
 
 def test_what_is_not_there_has_no_link(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected campaign nothing in its mlflow.db; found none"):
-        ui_link(folder, "nothing")
-    with pytest.raises(UserError, match="expected a campaign in its mlflow.db; found none"):
-        serve_ui(tmp_path)
+    with pytest.raises(UserError, match=r"mlflow.db: expected campaign nothing; found none"):
+        ui_link(Place(folder), ["nothing"])
+    with pytest.raises(UserError, match=r"mlflow.db: expected a campaign; found none"):
+        serve_ui(Place(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,12 +121,13 @@ def test_the_server_shows_pages_and_artifacts_until_ctrl_c(folder: Path, taken: 
     heard = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored where tests run behind a &
     )
-    code = f"{heard}; from campaigns.mlflow_ui import serve_ui; serve_ui({str(folder)!r}, {taken}, False, ['ti'])"
+    imports = "from pathlib import Path; from campaigns.mlflow_ui import Place, serve_ui"
+    code = f"{heard}; {imports}; serve_ui(Place(Path({str(folder)!r})), {taken}, False, ['ti'])"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as command:
         assert command.stdout is not None
         link = command.stdout.readline().strip()
         address, _, page = link.partition("/#")
-        assert f"#{page}" == ui_link(folder, "ti")
+        assert f"#{page}" == ui_link(Place(folder), ["ti"])
         assert address != f"http://127.0.0.1:{taken}"
         opener = build_opener(ProxyHandler({}))
         assert "MLflow" in opener.open(f"{address}/").read().decode()

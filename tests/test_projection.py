@@ -4,57 +4,50 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import filelock
 import pytest
 
-from campaigns import background, pages, projection
+from campaigns import background, pages, projection, registry
 from campaigns.background import sync_in_background
 from campaigns.ledger import Ledger
+from campaigns.mlflow_place import Place
 from campaigns.projection import BusyError, SyncReport, located, sync
-from campaigns.state import fold
 from campaigns.store import mlflow_folder
 from surrogates.errors import UserError
 from surrogates.prior import Prior
+
+from .projecting import (
+    CELLS,
+    TI,
+    VO2,
+    advice,
+    append,
+    cell,
+    client_of,
+    counts,
+    opened,
+    picture,
+    recorded,
+    runs_of,
+    suggested,
+    written_names,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     # mlflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 deprecates
     "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
 )
-
-VO2 = {"electrode_pair": "Zn||VO2", "electrolyte": "1 M ZnSO4", "current_density": 1.0, "current_density_unit": "A/g"}
-TI = {"electrode_pair": "Zn||Ti", "electrolyte": "1 M ZnSO4", "current_density": 1.0, "current_density_unit": "mA/cm2"}
-TABLES = ("experiments", "runs", "metrics", "latest_metrics", "params", "tags")
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without campaigns: making one takes 2 s, copying it 0.04 s."""
-    folder = tmp_path_factory.mktemp("template")
-    sync(Ledger.open(folder), folder)
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def folder(template: Path, store: Path) -> Path:
-    store.mkdir()
-    shutil.copy(template, store)
-    return store
-
-
-@pytest.fixture
-def ledger(folder: Path) -> Iterator[Ledger]:
-    with closing(Ledger.open(folder)) as ledger:
-        yield ledger
 
 
 @pytest.fixture(autouse=True)
@@ -69,77 +62,6 @@ def real_figures() -> None:
     pass
 
 
-def written_names(state: Any, figures: Path) -> list[Path]:
-    figures.mkdir(parents=True, exist_ok=True)
-    paths = [figures / f"{state.name}.{kind}" for kind in ("png", "svg")]
-    for path in paths:
-        path.write_text(str(state.latest.revision))
-    return paths
-
-
-def cell(cell_id: str, pressure_kpa: float, status: str = "ended", **columns: Any) -> dict[str, Any]:
-    return {**TI, "cell_id": cell_id, "pressure_kpa": pressure_kpa, "status": status, **columns}
-
-
-CELLS = [
-    cell("ti-20", 20, cycle_life_h=13.98765, end_reason="short"),
-    cell("ti-run", 150, "running", cycle_life_h=60, coulombic_efficiency=0.9912345, ce_protocol="reservoir"),
-    cell("ti-stop", 300, "stopped", cycle_life_h=80, end_reason="operator", odd_readout=1.5, remark="dry"),
-    cell("ti-plan", 450, "planned"),
-    cell("ti-bad", 500, "invalid", cycle_life_h=3, end_reason="assembly_fault"),
-]
-
-
-def advice(condition: dict[str, Any], pressure: float = 123.456, outcome: str = "cycle_life_h") -> dict[str, Any]:
-    values = {"median": 100.06, "lower": 60.0, "upper": 170.0}
-    grid = [20.0, 60.0, 200.0, 600.0, 2000.0]
-    curve = {name: [40.0, 80.0, 100.0, 70.0, 30.0] for name in ("median", "prior_median", "contact_mode", "short_mode")}
-    curve |= {name: [20.0, 40.0, 60.0, 30.0, 10.0] for name in ("lower", "cell_lower", "prior_lower")}
-    curve |= {name: [80.0, 160.0, 200.0, 140.0, 60.0] for name in ("upper", "cell_upper", "prior_upper")}
-    proposal = {"pressure_kpa": pressure, **values, "cell_lower": 30.0, "cell_upper": 300.0, "gain": 0.0123456}
-    best = {"pressure_kpa": 220.0, "interval_kpa": [110.0, 530.0], "window_kpa": None, **values}
-    best |= {"expected_loss": 0.1, "no_effect": 0.0035, "prior_weight": 0.97, "verdict": "measure"}
-    words = {"agreement": "fits", "would_change": "a long life", "caution": "few cells <b>"}
-    return {
-        **words,
-        "condition": condition,
-        "outcome": outcome,
-        "retention_cycles": 100,
-        "cells_used": 3,
-        "censored": 1,
-        "proposals": [{**proposal, "verdict": "measure", "reason": "it tells most"}],
-        "best": best,
-        "candidates": [{"pressure_kpa": pressure, "gain": 0.01}],
-        "curve": {"pressure_kpa": grid, **curve},
-    }
-
-
-def opened(ledger: Ledger, name: str, *conditions: dict[str, Any], programme: str = "zinc") -> None:
-    payload = {"uid": f"uid-of-{name}", "programme": programme, "objective": "cycle_life_h", "history": "none"}
-    payload |= {"conditions": list(conditions), "rig": {"pressure_kpa": [10, 2000], "step_kpa": 10}}
-    append(ledger, name, "campaign_opened", payload | {"prior": Prior.default().to_document()})
-
-
-def suggested(ledger: Ledger, name: str, *advices: dict[str, Any]) -> None:
-    payload = {"data_revision": len(ledger.events(name)), "seed": 7, "data_hash": "d" * 16, "prior_hash": "p" * 16}
-    ids = [[f"{name}-{number}"] for number in range(len(advices))]
-    append(ledger, name, "suggested", {**payload, "versions": {"stackpress": "0"}, "advice": advices, "cell_ids": ids})
-
-
-def recorded(ledger: Ledger, name: str, row: dict[str, Any]) -> None:
-    """The cell is as `row` says, whatever was there."""
-    known = fold(ledger.events(name)).cell(row["cell_id"])
-    after = {**(dict.fromkeys(known.row()) if known else {}), **row}
-    after.pop("cell_id")
-    change = {"cell_id": row["cell_id"], "before": {} if known else None, "after": after}
-    append(ledger, name, "recorded", {"changes": [change]})
-
-
-def append(ledger: Ledger, name: str, kind: str, payload: dict[str, Any]) -> None:
-    with ledger.writing(name) as transaction:
-        transaction.append(kind, payload)
-
-
 @pytest.fixture
 def two(ledger: Ledger) -> Ledger:
     """A ledger of two campaigns: ti with five cells and one suggestion, both with two conditions and none."""
@@ -150,45 +72,6 @@ def two(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def client_of(folder: Path) -> Any:
-    from mlflow import MlflowClient
-
-    uri = f"sqlite:///{folder.resolve() / 'mlflow.db'}"
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def runs_of(folder: Path, query: str = "") -> dict[str, Any]:
-    """The active runs by name; a name that is there twice is an error."""
-    client = client_of(folder)
-    ids = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(ids, query) if ids else []
-    found = {run.info.run_name: run for run in runs}
-    assert len(found) == len(runs)
-    return found
-
-
-def picture(folder: Path) -> dict[str, Any]:
-    """All that the runs show, whatever their ids."""
-    client, runs = client_of(folder), runs_of(folder)
-    names = {run.info.run_id: name for name, run in runs.items()}
-    seen = {}
-    for name, run in runs.items():
-        tags = {**run.data.tags, "mlflow.parentRunId": names.get(run.data.tags.get("mlflow.parentRunId"))}
-        histories = {
-            key: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, key)]
-            for key in run.data.metrics
-        }
-        files = {item.path: item.file_size for item in client.list_artifacts(run.info.run_id)}
-        span = (run.info.start_time, run.info.end_time)
-        seen[name] = (run.info.status, span, run.data.params, tags, histories, files)
-    return seen
-
-
-def counts(folder: Path) -> dict[str, int]:
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        return {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in TABLES}
-
-
 def test_importing_the_projection_imports_nothing_heavy() -> None:
     heavy = "mlflow", "torch", "pandas", "matplotlib"
     code = f"import sys, campaigns.projection; print(*(name for name in {heavy} if name in sys.modules))"
@@ -197,8 +80,8 @@ def test_importing_the_projection_imports_nothing_heavy() -> None:
 
 def test_experiment_is_programme_run_is_campaign_nested_run_is_cell(two: Ledger, folder: Path) -> None:
     said: list[str] = []
-    assert sync(two, folder, said.append) == SyncReport(campaigns=2, runs_written=7)
-    assert said == ["ti: 6 runs written", "both: 1 runs written"]
+    assert sync(two, folder, said.append) == SyncReport(campaigns=2, runs_written=8)
+    assert said == ["ti: 7 runs written", "both: 1 runs written"]
     [experiment] = client_of(folder).search_experiments()
     assert experiment.name == "zinc"
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
@@ -206,8 +89,10 @@ def test_experiment_is_programme_run_is_campaign_nested_run_is_cell(two: Ledger,
     assert set(runs_of(folder, "tags.record = 'campaign'")) == {"ti", "both"}
     cells = runs_of(folder, "tags.record = 'cell'")
     assert len(cells) == 5
+    curves = runs_of(folder, "tags.record = 'response'")
+    assert set(curves) == {"ti response"}
     parent = runs_of(folder)["ti"].info.run_id
-    assert {run.data.tags["mlflow.parentRunId"] for run in cells.values()} == {parent}
+    assert {run.data.tags["mlflow.parentRunId"] for run in {**cells, **curves}.values()} == {parent}
 
 
 def test_a_campaign_run_says_what_is_fixed_and_where_it_stands(two: Ledger, folder: Path) -> None:
@@ -239,9 +124,32 @@ def test_a_suggestion_is_logged_at_its_revision_to_four_digits(two: Ledger, fold
     sync(two, folder)
     expected = {"pressure_next_kpa": 123.5, "gain": 0.01235, "pressure_opt_kpa": 220, "n_cells_used": 3}
     expected |= {"pressure_opt_low_kpa": 110, "pressure_opt_high_kpa": 530, "best_cycle_life_h": 100.1}
-    expected |= {"prior_weight": 0.97, "no_effect": 0.0035, "expected_loss": 0.1}
-    assert runs_of(folder)["ti"].data.metrics == expected
-    assert {step for (step, *_), *_ in picture(folder)["ti"][4].values()} == {3}
+    expected |= {"prior_weight": 0.97, "no_effect": 0.0035, "expected_loss": 0.1, "loo_factor": 1.3}
+    metrics = dict(runs_of(folder)["ti"].data.metrics)
+    assert metrics.pop("pressure_opt_sd_ln") == pytest.approx(
+        math.log(530 / 110) / 2 / NormalDist().inv_cdf(0.95), 1e-3
+    )
+    assert (metrics.pop("n_cells"), metrics.pop("spent_cell_hours")) == (4, 157)
+    assert metrics == expected
+    shown = picture(folder)["ti"][4]
+    assert {shown[key][0][0] for key in expected} == {3}
+    assert {shown[key][0][0] for key in ("n_cells", "spent_cell_hours")} == {2}
+
+
+def test_the_curve_is_a_run_whose_step_is_the_pressure(two: Ledger, folder: Path) -> None:
+    sync(two, folder)
+    curve = picture(folder)["ti response"]
+    assert (curve[0], curve[2]["electrode_pair"], curve[3]["condition"]) == ("FINISHED", "Zn||Ti", "0")
+    medians = [point[:2] for point in curve[4]["response/cycle_life_h"]]
+    assert medians == [(20, 40), (60, 80), (200, 100), (600, 70), (2000, 30)]
+    assert [value for _, value, _ in curve[4]["response/cycle_life_h_lower"]] == [20, 40, 60, 30, 10]
+    other = advice(TI)
+    other["curve"] |= {"pressure_kpa": [9.7, 10.2, 10.4, 20.5, 2000.0]}
+    suggested(two, "ti", other)
+    sync(two, folder)
+    steps = [step for step, *_ in picture(folder)["ti response"][4]["response/cycle_life_h_upper"]]
+    assert steps == [10, 20, 2000]
+    assert len(runs_of(folder, "tags.record = 'response'")) == 1
 
 
 def test_the_second_condition_has_keys_of_its_own(two: Ledger, folder: Path) -> None:
@@ -318,11 +226,11 @@ def test_a_new_event_writes_what_it_changes_and_no_more(two: Ledger, folder: Pat
     before = counts(folder)
     recorded(two, "ti", cell("ti-run", 150, cycle_life_h=88, coulombic_efficiency=0.99, ce_protocol="reservoir"))
     suggested(two, "ti", advice(TI, 200))
-    assert sync(two, folder) == SyncReport(campaigns=1, runs_written=2)
-    assert {name: run.info.run_id for name, run in runs_of(folder).items()} == ids
+    assert sync(two, folder) == SyncReport(campaigns=1, runs_written=3)
+    assert {name for name, run in runs_of(folder).items() if ids[name] != run.info.run_id} == {"ti response"}
     after, run = counts(folder), runs_of(folder)["ti-run 150 kPa"]
-    assert after["runs"] == before["runs"]
-    assert after["metrics"] == before["metrics"] + 10 + 2
+    assert after["runs"] == before["runs"] + 1
+    assert after["metrics"] == before["metrics"] + 12 + 3 * 5 + 2 + 2
     assert (run.info.status, run.data.tags["censored"], run.data.metrics["cycle_life_h"]) == ("FINISHED", "false", 88)
     shown = picture(folder)
     assert [step for step, *_ in shown["ti"][4]["gain"]] == [3, 5]
@@ -359,14 +267,33 @@ def test_what_is_taken_back_is_gone(two: Ledger, folder: Path, changes: dict[str
     assert (run.info.end_time is None) == (changes.get("status") == "running")
 
 
-@pytest.mark.parametrize("function", ["_experiment", "_update", "_cells", "_log_metrics", "_figures", "_log_artifacts"])
+KILLED_IN = [
+    *((projection, name) for name in ("_experiment", "_update", "_nested", "_bring_all", "_figures", "_log_artifacts")),
+    *(
+        (registry, name)
+        for name in ("bring_prior", "_registered", "_version_at", "link", "tell_verdict", "_name_version")
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "function"), KILLED_IN)
 def test_a_sync_that_is_killed_is_mended_by_the_next(
-    two: Ledger, folder: Path, template: Path, tmp_path: Path, function: str, monkeypatch: pytest.MonkeyPatch
+    two: Ledger,
+    folder: Path,
+    template: Path,
+    tmp_path: Path,
+    module: Any,
+    function: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorded(two, "ti", cell("ti-more", 700, cycle_life_h=9))
     suggested(two, "ti", advice(TI, 200))
     with monkeypatch.context() as patch:
-        patch.setattr(projection, function, killed_at(getattr(projection, function), call=2))
+        patch.setattr(
+            module,
+            function,
+            killed_at(getattr(module, function), call=1 if function in ("_registered", "tell_verdict") else 2),
+        )
         with pytest.raises(KeyboardInterrupt):
             sync(two, folder)
     sync(two, folder)
@@ -411,7 +338,7 @@ def test_an_event_that_arrives_meanwhile_is_written_too(two: Ledger, folder: Pat
         if two.head() == 4:
             recorded(two, "ti", cell("ti-late", 900, "planned"))
 
-    assert sync(two, folder, more) == SyncReport(campaigns=3, runs_written=9)
+    assert sync(two, folder, more) == SyncReport(campaigns=3, runs_written=10)
     assert "ti-late 900 kPa" in runs_of(folder)
 
 
@@ -481,12 +408,12 @@ def test_a_run_restored_in_mlflow_is_not_kept_twice(two: Ledger, folder: Path) -
 
 
 def test_located_names_experiment_and_run(two: Ledger, folder: Path) -> None:
-    assert located(folder) is None
+    place = Place(folder.resolve())
+    assert located(place) == ()
     sync(two, folder)
-    run = runs_of(folder)["both"]
-    assert located(folder, "both") == (run.info.experiment_id, run.info.run_id)
-    assert located(folder) == (run.info.experiment_id, runs_of(folder)["ti"].info.run_id)
-    assert located(folder, "nothing") is None
+    runs = runs_of(folder)
+    found = [(item.name, item.run_id, item.outcomes) for item in located(place)]
+    assert found == [(name, runs[name].info.run_id, ("cycle_life_h",)) for name in ("ti", "both")]
 
 
 def test_a_held_lock_is_said_and_starts_nothing(two: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,7 +438,7 @@ def test_the_environment_says_how_to_sync(two: Ledger, folder: Path, monkeypatch
     assert runs_of(folder) == {}
     monkeypatch.setenv("STACKPRESS_SYNC", "wait")
     sync_in_background(f"sqlite:///{folder / 'ledger.db'}", folder)
-    assert len(runs_of(folder)) == 7
+    assert len(runs_of(folder)) == 8
     assert mlflow_folder("postgresql://lab/ledger") == Path("mlruns")
 
 
@@ -563,7 +490,7 @@ def test_a_background_sync_ends_up_at_the_ledger(
     began = time.monotonic()
     sync_in_background(folder)
     assert time.monotonic() - began < 1
-    while len(runs_of(folder)) < 7 and time.monotonic() - began < 60:
+    while len(runs_of(folder)) < 8 and time.monotonic() - began < 60:
         time.sleep(0.2)
     with filelock.FileLock(folder / ".sync.lock", timeout=30):
         runs = runs_of(folder, "tags.record = 'campaign'")

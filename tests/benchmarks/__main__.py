@@ -19,6 +19,7 @@ BENCHMARKS = (
     "speed",
     "commands",
     "ledger",
+    "projection",
     "instruments",
     "diffraction",
     "simulation",
