@@ -31,17 +31,18 @@ from campaigns.ledger import Ledger
 from campaigns.priors import find_prior
 from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
 from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, mlflow_server, shown
+from optimizer.goal import STOP_GAIN, check_goal
 from optimizer.rig import check_rig
 from surrogates.cells import Cell, Condition, check_cells, check_condition, to_frame
 from surrogates.errors import UserError
-from surrogates.outcomes import check_outcome
 from surrogates.prior import Prior
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from campaigns.verifying import Check
-    from optimizer.advice import Advice
+    from optimizer.advice import Advice, Stopping
+    from optimizer.replay import Plan, Policy, Step
     from surrogates.surrogate import Optimum, Surrogate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -65,8 +66,11 @@ class Campaign:
         name: str,
         condition: Condition | Mapping[str, Any] | Sequence[Condition | Mapping[str, Any]],
         pressure_kpa: tuple[float, float] = (10.0, 2000.0),
-        objective: str = "cycle_life_h",
+        objective: str | Sequence[str] = "cycle_life_h",
         *,
+        subject_to: str | Sequence[str] = (),
+        per: str = "cell",
+        stop_gain: float = STOP_GAIN,
         step_kpa: float | None = None,
         allowed_kpa: Sequence[float] | None = None,
         prior: Prior | str | None = None,
@@ -75,19 +79,25 @@ class Campaign:
         citation: str | None = None,
         key: str | None = None,
         store: str | Path = DEFAULT_STORE,
+        **bench: Any,
     ) -> Campaign:
         """Open a new campaign; `key`: see `correct`.
 
-        `condition`: one or several; each gets a suggestion. `pressure_kpa`, `step_kpa`, `allowed_kpa`: what the press
-        can do. `objective`: the outcome to improve. `prior`: a `Prior`, its name (`Prior.names()`) or the path of one.
+        `condition`: one or several; each gets a suggestion. `pressure_kpa`, `step_kpa`, `allowed_kpa` and `bench`
+        (tolerance_kpa, tolerance_percent, one_pressure, channels, max_test_h): what the bench can do (optimizer.Rig).
+        `objective`: the outcome to improve, or up to three between which the best compromise is sought. `subject_to`,
+        `per`, `stop_gain`: what must be met, by what a cell is paid, and when to stop (optimizer.Goal). `prior`: a `Prior`, its name (`Prior.names()`) or the path of one.
         `history`: whose cells inform the fit beside its own: those of the "programme" (the same condition as they are,
         other conditions by what they have in common), "none", or of the campaigns named. Raises `UserError` where the name is taken or anything is out of bounds.
         """
+        rig = check_rig(pressure_kpa=pressure_kpa, step_kpa=step_kpa, allowed_kpa=allowed_kpa, **bench)
+        goal = check_goal(objective, subject_to, per, stop_gain)
         payload = {
             "programme": _check_name("programme", programme),
-            "objective": check_outcome(objective),
+            "objective": goal.outcomes[0],
+            "goal": goal.model_dump(mode="json"),
             "conditions": [item.model_dump() for item in _conditions(condition)],
-            "rig": check_rig(pressure_kpa=pressure_kpa, step_kpa=step_kpa, allowed_kpa=allowed_kpa).model_dump(),
+            "rig": rig.model_dump(),
             "prior": find_prior(prior or "default").to_document(),
             "history": history if isinstance(history, str) else list(history),
             "citation": citation,
@@ -298,9 +308,9 @@ class Campaign:
         self._project()
         return stored, transaction.events
 
-    def suggest(self, n: int = 1, seed: int = 0) -> pd.DataFrame:
-        """The next `n` cells of each condition, one row a cell: cell_id, condition, and the columns of
-        `optimizer.suggest`."""
+    def suggest(self, n: int | None = None, seed: int = 0) -> pd.DataFrame:
+        """The next `n` cells of each condition (default: as many as channels are free, one where they are not counted),
+        one row a cell: cell_id, condition, and the columns of `optimizer.suggest`."""
         import pandas as pd
 
         suggestion = self.advise(n, seed)
@@ -311,11 +321,12 @@ class Campaign:
         ]
         return pd.DataFrame(rows)
 
-    def advise(self, n: int = 1, seed: int = 0) -> Suggestion:
+    def advise(self, n: int | None = None, seed: int = 0) -> Suggestion:
         """`suggest` with everything said beside it. The stored answer is returned where the same question was asked of
         the same cells, prior and versions."""
         state = self.state
         check_open(state)
+        n = state.free_channels if n is None else n
         others = self._others(state)
         cells = informing(state, others)
         informed_by = {other.name: other.revision for other in history_of(state, others)}
@@ -335,8 +346,8 @@ class Campaign:
         from optimizer.suggestion import advise
         from surrogates.surrogate import fit
 
-        surrogate = fit(cells, state.objective, state.prior, seed)
-        return tuple(advise(surrogate, condition, state.rig, n, seed) for condition in state.conditions)
+        surrogate = fit(cells, state.goal.outcomes, state.prior, seed)
+        return tuple(advise(surrogate, condition, state.rig, n, seed, state.goal) for condition in state.conditions)
 
     def _answer(
         self, state: CampaignState, basis: dict[str, Any], informed_by: dict[str, int], advice: tuple[Advice, ...]
@@ -352,6 +363,46 @@ class Campaign:
             event = transaction.append("suggested", payload)
         self._project()
         return suggestion_of(event)
+
+    def should_stop(self, cell_id: str, seed: int = 0) -> Stopping:
+        """Whether a running cell should give its channel to a new one, and why; nothing is stored."""
+        from optimizer.channels import should_stop
+
+        state = self.state
+        cell = state.cell(cell_id)
+        condition = next((c for c in state.conditions if cell and _holds(c, cell)), state.conditions[0])
+        return should_stop(self.surrogate, condition, cell_id, state.rig, state.goal, seed)
+
+    def replay(
+        self,
+        *,
+        prior: Prior | str | None = None,
+        seed: int = 0,
+        mapper: Callable[..., Iterable[Any]] = map,
+        **changes: Any,
+    ) -> dict[Condition, list[Step]]:
+        """What another policy would have said before each cell of this campaign, in the order in which they were built.
+
+        `prior`: another prior; `changes`: settings of the bench (optimizer.Rig) or of the goal (subject_to, per,
+        stop_gain) that differ. `mapper`: see `optimizer.replay`.
+        """
+        from optimizer.replay import replay
+
+        state = self.state
+        policy = _policy(state, prior, changes)
+        others = informing(state, self._others(state))[len(state.cells) :]
+        return {c: replay(state.cells, c, policy, others, seed, mapper) for c in state.conditions}
+
+    def plan(
+        self, cells: int = 8, campaigns: int = 100, seed: int = 0, mapper: Callable[..., Iterable[Any]] = map
+    ) -> dict[Condition, Plan]:
+        """How many cells this campaign may take, simulated from its prior and the cells of its history, before its own."""
+        from optimizer.replay import plan
+
+        state = self.state
+        others = informing(state, self._others(state))[len(state.cells) :]
+        policy = _policy(state, None, {})
+        return {c: plan(c, policy, cells, campaigns, others, seed, mapper) for c in state.conditions}
 
     def moved(self) -> tuple[str, ...]:
         """The campaigns, this one first, whose cells have changed since the last answer read them."""
@@ -387,7 +438,8 @@ class Campaign:
             names = "; ".join(str(item) for item in state.conditions)
             raise UserError(f"campaign {self.name}: expected a condition, it has several: {names}")
         wanted = check_condition(condition) if condition is not None else state.conditions[0]
-        return self.surrogate.optimum(wanted, allowed_kpa=state.rig.grid())
+        grid = state.rig.grid()
+        return self.surrogate.optimum(wanted, allowed_kpa=grid, tolerance_kpa=state.rig.tolerances(grid))
 
     @property
     def surrogate(self) -> Surrogate:
@@ -395,7 +447,7 @@ class Campaign:
         from surrogates.surrogate import fit
 
         state = self.state
-        return fit(informing(state, self._others(state)), state.objective, state.prior)
+        return fit(informing(state, self._others(state)), state.goal.outcomes, state.prior)
 
     def _others(self, state: CampaignState) -> list[CampaignState]:
         """The store's other campaigns, oldest first, where any may inform the fit."""
@@ -429,6 +481,26 @@ class Campaign:
         from campaigns.card import html_cards
 
         return html_cards(self.state)
+
+
+def _holds(condition: Condition, cell: Cell) -> bool:
+    return (condition.electrode_pair, condition.electrolyte) == (cell.electrode_pair, cell.electrolyte)
+
+
+def _policy(state: CampaignState, prior: Prior | str | None, changes: Mapping[str, Any]) -> Policy:
+    """The campaign's policy with another prior, and other settings of bench and goal."""
+    from optimizer.replay import Policy
+
+    aims = {name: value for name, value in changes.items() if name in ("subject_to", "per", "stop_gain")}
+    bench = {**state.rig.model_dump(), **{name: value for name, value in changes.items() if name not in aims}}
+    goal = state.goal
+    wanted = {
+        "subject_to": [str(item) for item in goal.subject_to],
+        "per": goal.per,
+        "stop_gain": goal.stop_gain,
+        **aims,
+    }
+    return Policy(check_rig(**bench), check_goal(goal.outcomes, **wanted), find_prior(prior) if prior else state.prior)
 
 
 def _is_answer(suggestion: Suggestion, basis: Mapping[str, Any], n: int) -> bool:

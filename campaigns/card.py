@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator
 
 from campaigns.state import CampaignState
-from optimizer.advice import Advice, Proposal
+from optimizer.advice import Advice, Proposal, Tradeoff
 from surrogates.outcomes import Outcome, check_outcome, reading
 
 WIDTH = 100
@@ -80,9 +80,17 @@ def _lines(
         yield "Modes", f"{_upper(advice.modes)}."
     if advice.taught_by:
         yield "Taught by", f"{_upper(advice.taught_by)}."
+    if advice.tradeoff:
+        yield "Trade-off", _tradeoff(advice.tradeoff)
+    if advice.prior_added:
+        yield "Prior", f"{_upper(advice.prior_added)}."
+    if advice.runner_up:
+        yield "Runner-up", f"{advice.runner_up}."
     yield "Would change", f"{_upper(advice.would_change)}."
     if advice.caution:
         yield "Caution", f"{_upper(advice.caution)}."
+    if advice.channels:
+        yield "Channels", f"{_upper(advice.channels)}."
     yield "Cells", _cells(state, advice, outcome)
 
 
@@ -108,8 +116,21 @@ def _best(advice: Advice, outcome: Outcome) -> str:
         window = f"; window {_kpa(*best.window_kpa)} (under 5 % {loss})"
     return (
         f"{_digits(best.pressure_kpa)} kPa, {outcome.text(best.median)} ({_range(outcome, best.lower, best.upper)}, 90 %)"
-        f"{window}; 90 % interval of the best pressure {_kpa(*best.interval_kpa)}."
+        f"{window}; 90 % interval of the best pressure {_kpa(*best.interval_kpa)}{_met(best.feasible)}."
     )
+
+
+def _met(feasible: float | None) -> str:
+    return "" if feasible is None else f"; it meets what is required with probability {100 * feasible:.0f} %"
+
+
+def _tradeoff(tradeoff: Tradeoff) -> str:
+    """What each outcome gives up at the compromise."""
+    each = (
+        f"{Outcome(check_outcome(name)).noun} is best at {_digits(own)} kPa and loses {100 * loss:.0f} % here"
+        for name, own, loss in zip(tradeoff.outcomes, tradeoff.own_best_kpa, tradeoff.loss, strict=True)
+    )
+    return f"{_digits(tradeoff.compromise_kpa)} kPa is the best compromise: {'; '.join(each)}."
 
 
 def _kpa(low: float, high: float) -> str:

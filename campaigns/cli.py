@@ -19,6 +19,7 @@ from campaigns import instruments_cli
 from campaigns.cells_cli import app as cells_app
 from campaigns.files_cli import app as files_app
 from campaigns.mlflow_cli import app as mlflow_app
+from campaigns.planning_cli import app as planning_app
 from campaigns.prior_cli import app as prior_app
 from campaigns.review_cli import app as review_app
 from campaigns.store import DEFAULT_STORE, exists, shown
@@ -43,6 +44,7 @@ app.add_typer(cells_app)
 app.add_typer(files_app)
 app.add_typer(review_app)
 app.add_typer(mlflow_app)
+app.add_typer(planning_app)
 app.add_typer(prior_app, name="prior")
 app.add_typer(xrd_app)
 
@@ -76,12 +78,30 @@ def new(
     current_unit: Annotated[str, typer.Option(help="mA/cm2 or A/g.")],
     objective: Annotated[
         str,
-        typer.Option(help="cycle_life_h, cycle_life_cycles, coulombic_efficiency or capacity_retention."),
+        typer.Option(
+            help="cycle_life_h, cycle_life_cycles, coulombic_efficiency or capacity_retention; two or three, comma "
+            "between, for the best compromise."
+        ),
     ] = "cycle_life_h",
+    subject_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='What must be met, as in "coulombic_efficiency >= 98 %" or "P(cycle_life_h < 20) <= 10 %".',
+            show_default=False,
+        ),
+    ] = None,
     min_kpa: Annotated[float, typer.Option(help="Lowest pressure the press can hold.")] = 10.0,
     max_kpa: Annotated[float, typer.Option(help="Highest pressure the press can hold.")] = 2000.0,
     step_kpa: Annotated[float | None, typer.Option(help="The press is set in multiples of this.")] = None,
     allowed_kpa: Annotated[str | None, typer.Option(help='The only settings, as in "50,100,200".')] = None,
+    tolerance_kpa: Annotated[float, typer.Option(help="The press holds its setting within +- this.")] = 0.0,
+    tolerance_percent: Annotated[float, typer.Option(help="... and within +- this share of it; both add up.")] = 0.0,
+    one_pressure: Annotated[
+        bool, typer.Option("--one-pressure", help="All cells of a batch stand in one press.")
+    ] = False,
+    channels: Annotated[int | None, typer.Option(help="Channels of the cycler: as many cells as are free.")] = None,
+    max_test_h: Annotated[float | None, typer.Option(help="Cells alive after this many hours are taken off.")] = None,
+    per: Annotated[str, typer.Option(help="What is to gain most: each cell, or each channel-day.")] = "cell",
     retention_cycles: Annotated[int | None, typer.Option(help="Cycle at which a retention is stated.")] = None,
     prior: Annotated[
         str, typer.Option(help="A name (stackpress prior list) or the path of a saved prior.")
@@ -107,7 +127,14 @@ def new(
         name,
         condition,
         (min_kpa, max_kpa),
-        objective,
+        [name.strip() for name in objective.split(",")],
+        subject_to=subject_to or (),
+        per=per,
+        tolerance_kpa=tolerance_kpa,
+        tolerance_percent=tolerance_percent,
+        one_pressure=one_pressure,
+        channels=channels,
+        max_test_h=max_test_h,
         step_kpa=step_kpa,
         allowed_kpa=_numbers("--allowed-kpa", allowed_kpa),
         prior=read_prior(prior),
@@ -121,7 +148,9 @@ def new(
         print_json(_document(campaign))
         return
     settings = f" in steps of {step_kpa:g} kPa" if step_kpa else f", only {allowed_kpa} kPa" if allowed_kpa else ""
-    say(f"Opened {name}: {state.conditions[0]}, {state.objective}, {min_kpa:g} to {max_kpa:g} kPa{settings}.")
+    say(
+        f"Opened {name}: {state.conditions[0]}, {' and '.join(state.goal.outcomes)}, {min_kpa:g} to {max_kpa:g} kPa{settings}."
+    )
     say(f"Add what was measured: {command('add', store)} {name} cells.csv")
 
 
@@ -155,7 +184,10 @@ instruments_cli.register(app, add_table)
 @app.command()
 def suggest(
     name: Name,
-    n: Annotated[int, typer.Option("-n", "--cells", help="How many cells to build next.")] = 1,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", "--cells", help="How many cells to build next; default: the free channels, or one."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the computation: the same seed gives the same answer.")] = 0,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
@@ -282,6 +314,7 @@ def _document(campaign: Campaign) -> dict[str, Any]:
         "programme": state.programme,
         "revision": state.revision,
         "objective": state.objective,
+        "goal": state.goal.model_dump(mode="json"),
         "rig": state.rig.model_dump(mode="json"),
         "prior": state.prior.name,
         "conditions": [item.model_dump(mode="json") for item in state.conditions],

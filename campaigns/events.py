@@ -1,7 +1,7 @@
 """What can happen in a campaign: the kinds of events, the shapes of their payloads, and which of them are in force.
 
     kind               payload (schema version 2)
-    campaign_opened    uid, programme, objective, conditions, rig, prior, history, citation
+    campaign_opened    uid, programme, objective, goal, conditions, rig, prior, history, citation
     cells_added        source, rows: cells built, a mapping of column to value each
     recorded           changes: what became known of cells
     corrected          changes, reason: what had been said wrongly of cells

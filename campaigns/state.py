@@ -10,6 +10,7 @@ from typing import Any
 
 from campaigns.events import Event, cells_named, current, in_force
 from optimizer.advice import Advice
+from optimizer.goal import Goal
 from optimizer.rig import Rig
 from surrogates.cells import Cell, Condition
 from surrogates.errors import UserError
@@ -51,6 +52,7 @@ class CampaignState:
     uid: str
     programme: str
     objective: str
+    goal: Goal
     conditions: tuple[Condition, ...]
     rig: Rig
     prior: Prior
@@ -76,6 +78,12 @@ class CampaignState:
         """Whether the last suggestion knows every cell of this campaign."""
         return self.latest is not None and self.latest.data_revision >= self.data_revision
 
+    @property
+    def free_channels(self) -> int:
+        """How many cells can be built now, one at least; one where channels are not counted."""
+        busy = sum(cell.status in ("planned", "running") for cell in self.cells)
+        return 1 if self.rig.channels is None else max(self.rig.channels - busy, 1)
+
     def cell(self, cell_id: str) -> Cell | None:
         """The cell with this id, or None."""
         return next((cell for cell in self.cells if cell.cell_id == cell_id), None)
@@ -93,6 +101,7 @@ def fold(events: Sequence[Event]) -> CampaignState:
         uid=payload["uid"],
         programme=payload["programme"],
         objective=payload["objective"],
+        goal=Goal.model_validate(payload.get("goal") or {"outcomes": [payload["objective"]]}),
         conditions=tuple(Condition.model_validate(item) for item in payload["conditions"]),
         rig=Rig.model_validate(payload["rig"]),
         prior=Prior.from_document(payload["prior"], f"campaign {first.campaign}"),

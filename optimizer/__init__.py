@@ -12,20 +12,39 @@ if TYPE_CHECKING:
     from optimizer.advice import Advice, Proposal, Stopping
     from optimizer.channels import should_stop
     from optimizer.goal import Goal
+    from optimizer.replay import Plan, Policy, plan, replay
     from optimizer.rig import Rig
     from optimizer.sampler import StackPressureSampler
     from optimizer.suggestion import advise, suggest
 
-__all__ = ["Advice", "Goal", "Proposal", "Rig", "StackPressureSampler", "Stopping", "advise", "should_stop", "suggest"]
+__all__ = [
+    "Advice",
+    "Goal",
+    "Plan",
+    "Policy",
+    "Proposal",
+    "Rig",
+    "StackPressureSampler",
+    "Stopping",
+    "advise",
+    "plan",
+    "replay",
+    "should_stop",
+    "suggest",
+]
 
 _HOMES = {
     "Advice": "advice",
     "Goal": "goal",
+    "Plan": "replay",
+    "Policy": "replay",
     "Proposal": "advice",
     "Rig": "rig",
     "StackPressureSampler": "sampler",
     "Stopping": "advice",
     "advise": "suggestion",
+    "plan": "replay",
+    "replay": "replay",
     "should_stop": "channels",
     "suggest": "suggestion",
 }

@@ -136,22 +136,20 @@ def compromise_gradient(
     longest: Sequence[float | None],
     worth: Tensor | None = None,
 ) -> Tensor:
-    """The same for several outcomes that one cell reads together: the final choice is the best compromise, the pressure
-    at which the outcome that loses most against its own best, as known now, loses least: (C,).
+    """The same for several outcomes that one cell reads together: the final choice is the best compromise, the pressure of
+    the highest mean of their expected y, which is that of the smallest mean loss against each one's own best: (C,).
 
     The outcomes' readings are taken as independent given what is known; three outcomes at most."""
-    added = torch.zeros(len(choices), dtype=choices.dtype) if worth is None else worth
+    total = torch.zeros(len(choices), dtype=choices.dtype) if worth is None else worth
+    now = total
     mass = torch.ones(len(candidates), 1, dtype=choices.dtype)
-    lowest = torch.full((len(candidates), 1, len(choices)), torch.inf, dtype=choices.dtype)
-    now = torch.full((len(choices),), torch.inf, dtype=choices.dtype)
+    after = total.expand(len(candidates), 1, len(choices))
     for posterior, end in zip(posteriors, longest, strict=True):
-        curve = posterior.weights @ held_curve(posterior, choices, u)
-        after = foreseen(posterior, choices, candidates, u, replicates=replicates, longest=end, count=NODES_OF_SEVERAL)
-        loss = after.mean - curve.amax()
-        lowest = torch.minimum(lowest[:, :, None], loss[:, None]).flatten(1, 2)
-        mass = (mass[:, :, None] * after.mass[:, None]).flatten(1)
-        now = torch.minimum(now, curve - curve.amax())
-    gain = (mass * (lowest + added).amax(2)).sum(1) - (now + added).amax()
+        read = foreseen(posterior, choices, candidates, u, replicates=replicates, longest=end, count=NODES_OF_SEVERAL)
+        after = (after[:, :, None] + read.mean[:, None] / len(posteriors)).flatten(1, 2)
+        mass = (mass[:, :, None] * read.mass[:, None]).flatten(1)
+        now = now + posterior.weights @ held_curve(posterior, choices, u) / len(posteriors)
+    gain = (mass * after.amax(2)).sum(1) - now.amax()
     return (1 - max(posterior.odd for posterior in posteriors)) * gain.clamp_min(0.0)
 
 

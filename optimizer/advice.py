@@ -102,7 +102,7 @@ class Tradeoff(_Document):
 
     median       of each outcome at each pressure, in its unit
     unbeaten     probability that no other pressure is at least as good in every outcome (the Pareto set)
-    compromise_kpa  where the outcome that loses most against its own best loses least
+    compromise_kpa  where the outcomes lose least against each one's own best, on average of their y
     own_best_kpa, loss    best pressure of each outcome; share that it is expected to lose at the compromise
     """
 

@@ -117,8 +117,8 @@ class Question:
 
     @cached_property
     def utility(self) -> Tensor:
-        """What each setting is expected to be worth as the final choice, requirements aside: y of one outcome, the
-        smallest loss against each outcome's own best of several: (G,)."""
+        """What each setting is expected to be worth as the final choice, requirements aside: the mean of the
+        expected y of its outcomes: (G,)."""
         return self._utility(self._choices)
 
     def _utility(self, choices: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class Question:
         for name in self.goal.outcomes:
             posterior = self._of(name).posterior(self.condition)
             curves.append(posterior.weights @ held_curve(posterior, choices, self._u))
-        return curves[0] if len(curves) == 1 else torch.stack([c - c.amax() for c in curves]).amin(0)
+        return torch.stack(curves).mean(0)
 
     def _told_of(self, required: Requirement, at: Tensor) -> Tensor:
         """What a cell tells of whether a requirement is met."""
