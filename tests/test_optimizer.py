@@ -656,6 +656,7 @@ def test_sampler_of_two_outcomes_and_of_settings(zn_ti: Condition) -> None:
     study.optimize(both, n_trials=4)
     assert {trial.params["pressure_kpa"] for trial in study.trials} <= {50.0, 100.0, 200.0, 400.0, 800.0}
     reached = study.ask()
+    reached.suggest_categorical("pressure_kpa", [50.0, 100.0, 200.0, 400.0, 800.0])
     reached.set_user_attr("cycle_life_h", 30.0)
     rows = list(sampler._cells(iter(study.trials)))
     assert rows[-1]["status"] == "running"
