@@ -59,15 +59,18 @@ class Page:
 
 def campaign_page(state: CampaignState, events: Sequence[Event], colour: str) -> Page:
     """The run of a campaign: what is fixed as params, what may change as tags, the card as note, its life as points."""
-    rig = state.rig.model_dump(exclude_none=True)
-    low, high = rig.pop("pressure_kpa")
+    (low, high), goal = state.rig.pressure_kpa, state.goal
+    said = state.rig.model_dump(exclude_defaults=True, exclude={"pressure_kpa"})
+    if goal.subject_to:
+        said["subject_to"] = "; ".join(map(str, goal.subject_to))
+    said |= goal.model_dump(exclude_defaults=True, include={"per", "stop_gain"})
     params = {
         "electrode_pair": _each(item.electrode_pair for item in state.conditions),
         "electrolyte": _each(item.electrolyte for item in state.conditions),
         "current_density": _each(f"{c.current_density:g} {c.current_density_unit}" for c in state.conditions),
-        "objective": state.objective,
+        "objective": ", ".join(goal.outcomes),
         "pressure_kpa": f"{low:g} to {high:g}",
-        **{key: str(value) for key, value in rig.items()},
+        **{key: str(value) for key, value in said.items()},
         "prior": state.prior.name,
         "prior_hash": state.prior.content_hash,
     }
