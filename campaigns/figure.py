@@ -85,10 +85,16 @@ def draw(state: CampaignState, advice: Advice) -> Figure:
 
 
 def write_figures(state: CampaignState, folder: Path) -> list[Path]:
-    """Writes NAME.png and .svg of the latest suggestion (NAME-2 ... for more conditions), each whole or not at all."""
+    """Writes NAME.png and .svg of the latest suggestion (NAME-2 ... for more conditions), each whole or not at all, and
+    NAME-tradeoff.png and .svg where several outcomes are sought."""
+    from campaigns.tradeoff_figure import draw_tradeoff
+
     written: list[Path] = []
     for number, advice in enumerate(state.latest.advice if state.latest else (), start=1):
-        written += save(draw(state, advice), folder, state.name if number == 1 else f"{state.name}-{number}")
+        name = state.name if number == 1 else f"{state.name}-{number}"
+        written += save(draw(state, advice), folder, name)
+        if beside := draw_tradeoff(advice):
+            written += save(beside, folder, f"{name}-tradeoff")
     return written
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from campaigns import Campaign
 from campaigns.cli import main
+from campaigns.figure import write_figures
 from campaigns.state import fold
+from campaigns.tradeoff_figure import draw_tradeoff
 from surrogates import Condition, UserError
 
 from .worlds import world
@@ -103,3 +105,18 @@ def test_commands(campaign: Campaign, store: Path, capsys: pytest.CaptureFixture
     assert "within 5 % of the best" in run(capsys, "plan", "plain", "--cells", "2", "--campaigns", "3", *place)
     run(capsys, "new", "two", "--pair", "Zn||Cu", "--objective", "cycle_life_h,coulombic_efficiency", *given)
     assert "Trade-off" in run(capsys, "suggest", "two", *place)
+
+
+def test_the_picture_of_a_tradeoff(zn_ti: Condition, store: Path) -> None:
+    outcomes = ["cycle_life_h", "coulombic_efficiency", "capacity_retention"]
+    for name, count in (("one", 1), ("two", 2), ("three", 3)):
+        made = Campaign.create(name, zn_ti, objective=outcomes[:count], history="none", store=store)
+        advice = made.advise().advice[0]
+        figure = draw_tradeoff(advice)
+        assert (figure is None) is (count == 1)
+        if figure is not None:
+            assert len(figure.axes) == count - 1
+            labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
+            assert any(label.startswith("compromise: ") for label in labels)
+    written = write_figures(Campaign.open("two", store).state, store / "figures")
+    assert [path.name for path in written] == ["two.png", "two.svg", "two-tradeoff.png", "two-tradeoff.svg"]
