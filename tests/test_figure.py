@@ -17,6 +17,7 @@ from matplotlib.text import Annotation, Text
 from campaigns.figure import ARROW, DPI, draw, write_figures
 from campaigns.state import CampaignState, Suggestion
 from optimizer.advice import Advice, Best, Curve, Proposal
+from optimizer.goal import Goal
 from optimizer.rig import Rig
 from surrogates.cells import Cell, Condition
 from surrogates.outcomes import Outcome, OutcomeName
@@ -108,6 +109,7 @@ def state(all_cells: tuple[Cell, ...], *said: Advice, name: str = "ti", **change
     known: dict[str, Any] = {"data_revision": 2, "rig": Rig(), "objective": "cycle_life_h", **changes}
     return CampaignState(
         name=name,
+        goal=Goal(outcomes=(known["objective"],)),
         uid="u",
         programme="zinc",
         conditions=tuple(a.condition for a in said),
