@@ -12,12 +12,11 @@ from optimizer.acquisition import held_curve
 from optimizer.advice import Stopping
 from optimizer.gain import Question
 from optimizer.goal import Goal
-from optimizer.pending import Pending, futures, longest, pending_cells
+from optimizer.pending import futures, longest, pending_cells
 from optimizer.rig import Rig
 from surrogates.cells import Cell, Condition, check_condition
 from surrogates.errors import UserError
 from surrogates.gp import one_thread, tensor
-from surrogates.mechanisms import log_pressure
 from surrogates.surrogate import Surrogate, held, log_current
 
 ROUNDS = 8
@@ -92,24 +91,18 @@ def _gain_to_come(question: Question, cell: Cell) -> float:
     name = question.goal.outcomes[0]
     surrogate = question.surrogate.of(name)
     posterior, outcome = surrogate.posterior(question.condition), surrogate.outcome_of(question.condition)
-    ids = {item.cell.cell_id: number for number, item in enumerate(surrogate.readings(question.condition))}
-    bound = getattr(cell, outcome.name) if outcome.is_life else None
-    mine = Pending(
-        float(log_pressure(cell.pressure_kpa)),
-        log_current(cell),
-        outcome.to_y(bound) if bound else None,
-        ids.get(cell.cell_id) if bound else None,
-    )
-    end = longest(question.rig, outcome)
-    if mine not in pending_cells(surrogate, question.condition, question.rig):
+    pending = pending_cells(surrogate, question.condition, question.rig)
+    mine = [item for item in pending if item.cell_id == cell.cell_id]
+    if not mine:
         return 0.0
+    end = longest(question.rig, outcome)
     choices = held(question.grid, question.rig.tolerances(question.grid))
     u, worth = tensor(log_current(question.condition)), tensor(question.worth)
     generator, gains = torch.Generator().manual_seed(question.seed), []
     with one_thread():
         now = int((posterior.weights @ held_curve(posterior, choices, u) + worth).argmax())
         for _ in range(ROUNDS):
-            for future in futures(posterior, [mine], end, generator):
+            for future in futures(posterior, mine, end, generator):
                 curve = future.weights @ held_curve(future, choices, u) + worth
                 gains.append(float(curve.amax() - curve[now]))
     return sum(gains) / len(gains)

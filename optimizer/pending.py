@@ -26,12 +26,14 @@ class Pending:
 
     bound       y that a running cell has outlived; None for a planned one
     reading     number of that bound among the readings of its condition
+    cell_id     whose it is; empty for a cell only promised
     """
 
     x: float
     u: float
     bound: float | None = None
     reading: int | None = None
+    cell_id: str = ""
 
     @property
     def at(self) -> tuple[Tensor, Tensor]:
@@ -58,8 +60,8 @@ def _pending(cell: Cell, outcome: Outcome, numbers: dict[str, int]) -> Pending |
         return None
     at = float(log_pressure(cell.pressure_kpa)), log_current(cell)
     if cell.status == "planned" or value is None:
-        return Pending(*at)
-    return Pending(*at, outcome.to_y(value), numbers[cell.cell_id])
+        return Pending(*at, cell_id=cell.cell_id)
+    return Pending(*at, outcome.to_y(value), numbers[cell.cell_id], cell.cell_id)
 
 
 def futures(
