@@ -111,8 +111,9 @@ def _best(advice: Advice, outcome: Outcome) -> str:
     if best.verdict == "no effect":
         return f"No pressure stands out: it does not matter here with probability {100 * best.no_effect:.0f} %."
     loss = "faster degradation" if outcome.is_loss else "loss against it"
-    window = ""
-    if best.window_kpa is not None:
+    if best.window_kpa is None:
+        window = f"; no window is claimed yet: pressure may not matter here (probability {100 * best.no_effect:.0f} %)"
+    else:
         window = f"; window {_kpa(*best.window_kpa)} (under 5 % {loss})"
     return (
         f"{_digits(best.pressure_kpa)} kPa, {outcome.text(best.median)} ({_range(outcome, best.lower, best.upper)}, 90 %)"

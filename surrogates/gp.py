@@ -32,7 +32,7 @@ from torch import Tensor
 from surrogates.prior import Prior
 
 DTYPE = torch.float64
-SINES = 12
+STRAIGHT, SINES = 3, 12
 DOMAIN_KPA = (3.0, 10_000.0)
 PADDING = 1.0
 CURVATURE_SD = 0.3
@@ -133,9 +133,16 @@ class Basis:
     def _half_width(self) -> float:
         return (self.high - self.low) / 2 + PADDING
 
+    @property
+    def _sines(self) -> int:
+        return round(SINES * max(1.0, (self.high - self.low) / math.log(DOMAIN_KPA[1] / DOMAIN_KPA[0])))
+
+    def size(self, share: float = 1.0) -> int:
+        """How many features there are with `share` of the sines, the slowest first."""
+        return STRAIGHT + math.ceil(share * self._sines)
+
     def _frequencies(self) -> Tensor:
-        count = round(SINES * max(1.0, (self.high - self.low) / math.log(DOMAIN_KPA[1] / DOMAIN_KPA[0])))
-        return torch.arange(1, count + 1, dtype=DTYPE) * (math.pi / (2 * self._half_width))
+        return torch.arange(1, self._sines + 1, dtype=DTYPE) * (math.pi / (2 * self._half_width))
 
     def features(self, x: Tensor, u: Tensor) -> Tensor:
         """Phi of shape (..., n, F) for x and u of shape (..., n)."""

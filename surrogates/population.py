@@ -145,9 +145,9 @@ class Population:
         shared = [SHARED.index(columns[i]) for i in mine]
         cov = self.cov[:, shared][:, :, shared]
         chol: Tensor = torch.linalg.cholesky(cov)
-        gap = (z[:, None, mine] - self.mean[None][:, :, shared])[..., None]
-        white = torch.linalg.solve_triangular(chol[None], gap, upper=False)[..., 0]
-        log_shared = -0.5 * (white**2).sum(-1) - chol.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        gap = z[:, mine].expand(len(chol), -1, -1) - self.mean[:, None, shared]
+        white = torch.linalg.solve_triangular(chol, gap.mT, upper=False)
+        log_shared = (-0.5 * (white**2).sum(1) - chol.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)).T
         rest = [i for i in range(len(columns)) if i not in mine]
         log_rest = -0.5 * (z[:, rest] ** 2).sum(1, keepdim=True)
         constant = 0.5 * len(columns) * math.log(2 * math.pi)

@@ -43,6 +43,10 @@ class Sites:
     tau: Tensor
     nu: Tensor
 
+    def select(self, index: Tensor) -> Sites:
+        """The particles at `index`."""
+        return Sites(**{name: value[index] for name, value in vars(self).items()})
+
 
 def scatter_components(odd: float, scatter_variance: Tensor) -> tuple[tuple[float, float, Tensor], ...]:
     """How one cell lies around the curve: (probability, shift, variance) of each Gaussian component."""
@@ -58,19 +62,35 @@ def expectation_propagation(
     variances: Tensor,
     *,
     first_look: bool = False,
+    before: Sites | None = None,
 ) -> Sites:
     """Posterior of weights w ~ N(0, diag variances) from cells around features @ w.
 
     y, scatter (a variance): (S, n); censored: (n,); features: (n, F); variances: (S, F). A first look takes half the
-    sweeps: near enough to tell which particles matter. Where the sites of a particle still move (a scatter far too small
-    for its cells), the lower of the last two evidences holds, and none that no likelihood could reach.
+    sweeps: near enough to tell which particles matter; the other half goes on from the sites that it left, `before`.
+    Where the sites of a particle still move (a scatter far too small for its cells), the lower of the last two evidences
+    holds, and none that no likelihood could reach.
     """
     used = (features != 0).any(0)
     if len(features) and not bool(used.all()):
         found = expectation_propagation(
-            y, censored, scatter, odd, features[:, used], variances[:, used], first_look=first_look
+            y, censored, scatter, odd, features[:, used], variances[:, used], first_look=first_look, before=before
         )
         return _with_prior(found, used, variances)
+    if bool((censored[:-1] & ~censored[1:]).any()):
+        order = torch.argsort(censored.to(torch.uint8), stable=True)
+        sorted_sites = None if before is None else _in_order(before, order)
+        found = expectation_propagation(
+            y[:, order],
+            censored[order],
+            scatter[:, order],
+            odd,
+            features[order],
+            variances,
+            first_look=first_look,
+            before=sorted_sites,
+        )
+        return _in_order(found, torch.argsort(order))
     particles, cells = y.shape
     size = features.shape[1]
     outer = (features[:, :, None] * features[:, None, :]).reshape(cells, size * size)
@@ -78,13 +98,16 @@ def expectation_propagation(
     scale = root[:, :, None] * root[:, None, :]
     identity = torch.eye(size, dtype=y.dtype).expand(particles, size, size)
 
-    tau = torch.where(censored, 0.0, 1 / scatter)
-    nu = tau * y
+    if before is None:
+        tau = torch.where(censored, 0.0, 1 / scatter)
+        nu = tau * y
+    else:
+        tau, nu = before.tau, before.nu
     log_evidence = torch.full((particles,), torch.inf, dtype=y.dtype)
     # The fewer the cells, the more a censored one moves what the others see.
-    sweeps = max(FEWEST_SWEEPS, MOST_SWEEPS - cells // 6)
-    if first_look:
-        sweeps = max(FIRST_SWEEPS, sweeps // 2)
+    whole = max(FEWEST_SWEEPS, MOST_SWEEPS - cells // 6)
+    half = max(FIRST_SWEEPS, whole // 2)
+    sweeps = half if first_look else whole if before is None else whole - half
     for sweep in range(sweeps + 1):
         precision = identity + (tau @ outer).reshape(particles, size, size) * scale
         chol = cast(Tensor, torch.linalg.cholesky(precision))
@@ -107,12 +130,18 @@ def expectation_propagation(
         shrink = 1 + cavity_variance * second
         new_tau = (-second / shrink).clamp_min(0.0)
         new_nu = torch.where(new_tau > 0, (first - cavity_mean * second) / shrink, 0.0)
-        damping = DAMPING if sweep else 1.0
+        damping = DAMPING if sweep or before is not None else 1.0
         tau, nu = tau + damping * (new_tau - tau), nu + damping * (new_nu - nu)
 
     highest = -0.5 * (torch.log(2 * math.pi * scatter) * ~censored).sum(1)
     log_evidence = torch.where(log_evidence <= highest + 1e-9, log_evidence, -torch.inf)
     return Sites(mean, cov, log_evidence, log_z, tau, nu)
+
+
+def _in_order(sites: Sites, order: Tensor) -> Sites:
+    """The same sites with the cells in another order."""
+    cells = {name: getattr(sites, name)[:, order] for name in ("log_left_out", "tau", "nu")}
+    return replace(sites, **cells)
 
 
 def _with_prior(sites: Sites, used: Tensor, variances: Tensor) -> Sites:
@@ -129,16 +158,18 @@ def _tilted(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """ln Z of a cell under its cavity N(mean, variance), and its first and second derivative in the cavity mean.
 
-    All arrays (S, n), `censored` (n,). Readings and lower bounds are taken apart: the latter cost ten times more.
+    All arrays (S, n), `censored` (n,), the censored cells last. Readings and lower bounds are taken apart: the latter cost
+    ten times more.
     """
-    if not bool(censored.any()):
+    ended = int((~censored).sum())
+    if ended == len(censored):
         return _mixture(of_reading, y, scatter, odd, mean, variance)
-    parts = [torch.empty_like(mean) for _ in range(3)]
-    for component, cells in ((of_reading, ~censored), (of_lower_bound, censored)):
-        values = _mixture(component, y[:, cells], scatter[:, cells], odd, mean[:, cells], variance[:, cells])
-        for part, value in zip(parts, values, strict=True):
-            part[:, cells] = value
-    return parts[0], parts[1], parts[2]
+    parts = [
+        _mixture(component, y[:, cells], scatter[:, cells], odd, mean[:, cells], variance[:, cells])
+        for component, cells in ((of_reading, slice(ended)), (of_lower_bound, slice(ended, None)))
+    ]
+    log_z, first, second = (torch.cat(both, 1) for both in zip(*parts, strict=True))
+    return log_z, first, second
 
 
 def _mixture(
