@@ -395,6 +395,43 @@ def test_what_was_deleted_in_mlflow_comes_back(two: Ledger, folder: Path) -> Non
     assert picture(folder) == before
 
 
+@pytest.mark.parametrize("told", ["ti-run", "it's"])
+def test_a_cells_run_that_was_deleted_comes_back(two: Ledger, folder: Path, told: str) -> None:
+    sync(two, folder)
+    before = picture(folder)
+    client_of(folder).delete_run(runs_of(folder)["ti-stop 300 kPa"].info.run_id)
+    recorded(two, "ti", cell(told, 150, "running", cycle_life_h=77))
+    sync(two, folder)
+    assert picture(folder)["ti-stop 300 kPa"] == before["ti-stop 300 kPa"]
+    assert len(runs_of(folder, "tags.record = 'cell'")) == 5 + (told not in ("ti-run",))
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_only_cells_that_events_spoke_of_are_looked_at_by_the_same_version(
+    two: Ledger, folder: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def looked_at(state: Any, cell: Any, *rest: Any) -> pages.Page:
+        seen.append(cell.cell_id)
+        return pages.cell_page(state, cell, *rest)
+
+    monkeypatch.setattr(projection, "version_of", lambda _: "1")
+    sync(two, folder)
+    monkeypatch.setattr(projection, "cell_page", looked_at)
+    monkeypatch.setattr(projection, "version_of", lambda _: version)
+    recorded(two, "ti", cell("new", 30, "planned"))
+    append(two, "ti", "withdrawn", {"cell_id": "ti-bad", "reason": "typing error"})
+    append(two, "ti", "undone", {"revision": 4})
+    sync(two, folder)
+    assert seen == ([] if version == "1" else [row["cell_id"] for row in CELLS[:-1]])
+    assert len(runs_of(folder, "tags.record = 'cell'")) == 4
+    append(two, "ti", "undone", {"revision": 6})
+    sync(two, folder)
+    assert seen[-1] == "new"
+    assert len(runs_of(folder, "tags.record = 'cell'")) == 5
+
+
 def test_a_run_restored_in_mlflow_is_not_kept_twice(two: Ledger, folder: Path) -> None:
     sync(two, folder)
     old = runs_of(folder)["ti-20 20 kPa"].info.run_id
