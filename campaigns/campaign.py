@@ -454,10 +454,18 @@ class Campaign:
         return [fold(self._ledger.events(name)) for name in others if name != self.name]
 
     def sync(self) -> None:
-        """Bring MLflow up to the ledger now, and wait for it."""
+        """Bring MLflow up to the store's ledger now, and wait for it.
+
+        Raises `UserError` where a campaign could not be written; all others are then.
+        """
         from campaigns.projection import sync
 
-        sync(self._ledger, self.folder, server=mlflow_server())
+        report = sync(self._ledger, self.folder, server=mlflow_server())
+        if report.problems:
+            raise UserError(
+                f"MLflow: expected every campaign of {shown(self.store)} to be written; found {'; '.join(report.problems)}. "
+                "Nothing is lost, the ledger has it all: the next sync tries again."
+            )
 
     @cached_property
     def folder(self) -> Path:

@@ -182,7 +182,7 @@ def _campaign(desk: _Desk, events: Sequence[Event]) -> int:
     if state.latest is not None and state.latest.revision > drawn:
         registry.tell_verdict(client, prior, state)
     registry.bring_surrogate(client, experiment_id, run.info.run_id, state)
-    _log_artifacts(client, run.info.run_id, state, _figures(desk.place.folder, state, drawn))
+    _log_artifacts(client, run.info.run_id, state, _figures(desk.place.folder, state, events, drawn))
     last = {"suggestion_revision": state.latest.revision if state.latest else 0, WRITER: version_of("stackpress")}
     last["ledger_revision"] = revision
     for key, value in last.items():
@@ -329,13 +329,16 @@ def _bring_all(
     return written + len(extra)
 
 
-def _figures(folder: Path, state: CampaignState, drawn: int) -> list[Path]:
-    """The figures of the latest suggestion, drawn where it is newer than revision `drawn`; else the run has them."""
+def _figures(folder: Path, state: CampaignState, events: Sequence[Event], drawn: int) -> list[Path]:
+    """The figures of the latest suggestion and of the course up to it, drawn where it is newer than revision `drawn`;
+    else the run has them. They show what was known then, so that they are the same whenever they are drawn."""
     if state.latest is None or state.latest.revision <= drawn:
         return []
+    from campaigns.course_figure import write_course
     from campaigns.figure import write_figures
 
-    return write_figures(state, folder / ARTIFACTS / FIGURES)
+    known, home = events[: state.latest.revision], folder / ARTIFACTS / FIGURES
+    return [*write_figures(fold(known), home), *write_course(known, home)]
 
 
 def _log_artifacts(client: Any, run_id: str, state: CampaignState, figures: Iterable[Path]) -> None:

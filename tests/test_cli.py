@@ -187,12 +187,11 @@ def test_every_command_explains_itself(shell: Shell) -> None:
         assert subprocess.run([sys.executable, "-m", "campaigns.cli", verb, "--help"], check=True, capture_output=True)
 
 
-def test_demo_cards(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    from campaigns.campaign import Campaign
-
-    monkeypatch.setattr(Campaign, "sync", lambda self: None)
-    code, out, _ = shell("demo")
+def test_demo_cards_and_what_mlflow_had_against_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACKPRESS_MLFLOW", "http://127.0.0.1:9")  # where nobody listens
+    code, out, err = shell("demo")
     assert code == 0
+    assert "stackpress: MLflow server http://127.0.0.1:9: expected an answer" in err
     assert "Zn||Ti in 1 M ZnSO4 at 1 mA/cm2: cycle life (h)" in out
     assert "Zn||VO2 in 1 M ZnSO4 at 1 A/g: capacity retention after 100 cycles" in out
     assert out.count("3 cells without replicates cannot fix an optimum") == 2
