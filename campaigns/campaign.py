@@ -369,7 +369,7 @@ class Campaign:
 
         state = self.state
         cell = state.cell(cell_id)
-        condition = next((c for c in state.conditions if cell and _holds(c, cell)), state.conditions[0])
+        condition = next((c for c in state.conditions if cell and c.holds(cell)), state.conditions[0])
         return should_stop(self.surrogate, condition, cell_id, state.rig, state.goal, seed)
 
     def replay(
@@ -488,10 +488,6 @@ class Campaign:
         from campaigns.card import html_cards
 
         return html_cards(self.state)
-
-
-def _holds(condition: Condition, cell: Cell) -> bool:
-    return (condition.electrode_pair, condition.electrolyte) == (cell.electrode_pair, cell.electrolyte)
 
 
 def _policy(state: CampaignState, prior: Prior | str | None, changes: Mapping[str, Any]) -> Policy:
