@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,7 @@ from campaigns.ledger import Ledger
 from campaigns.priors import find_prior
 from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
 from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, mlflow_server, shown
+from campaigns.versions import versions
 from optimizer.goal import STOP_GAIN, check_goal
 from optimizer.rig import check_rig
 from surrogates.cells import Cell, Condition, check_cells, check_condition, to_frame
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from surrogates.surrogate import Optimum, Surrogate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-VERSIONED = ("stackpress", "torch", "numpy", "scipy")
 
 
 class Campaign:
@@ -335,7 +334,7 @@ class Campaign:
             "seed": seed,
             "data_hash": data_hash(cells),
             "prior_hash": state.prior.content_hash,
-            "versions": _versions(),
+            "versions": versions(),
         }
         latest = state.latest
         if latest is not None and _is_answer(latest, basis, n):
@@ -370,7 +369,7 @@ class Campaign:
 
         state = self.state
         cell = state.cell(cell_id)
-        condition = next((c for c in state.conditions if cell and _holds(c, cell)), state.conditions[0])
+        condition = next((c for c in state.conditions if cell and c.holds(cell)), state.conditions[0])
         return should_stop(self.surrogate, condition, cell_id, state.rig, state.goal, seed)
 
     def replay(
@@ -417,7 +416,7 @@ class Campaign:
         computed from, and say which come out differently, and why. `done` is called after each."""
         from campaigns.verifying import verify
 
-        return verify(self._ledger, self.name, self._advice, _versions(), revision, done)
+        return verify(self._ledger, self.name, self._advice, versions(), revision, done)
 
     def draw_course(self) -> list[Path]:
         """Draw what became known answer by answer, and when each cell ran, as NAME-course.png and .svg."""
@@ -429,7 +428,7 @@ class Campaign:
         """Write everything about the campaign as one HTML file that can be mailed; `done` is called after each figure."""
         from campaigns.report import write_report
 
-        write_report(self._ledger.events(self.name), Path(path), _versions(), done)
+        write_report(self._ledger.events(self.name), Path(path), versions(), done)
 
     def optimum(self, condition: Condition | Mapping[str, Any] | None = None) -> Optimum:
         """The best pressure the rig can be set to, fitted to the cells there are now; `condition` where there are several."""
@@ -455,10 +454,18 @@ class Campaign:
         return [fold(self._ledger.events(name)) for name in others if name != self.name]
 
     def sync(self) -> None:
-        """Bring MLflow up to the ledger now, and wait for it."""
+        """Bring MLflow up to the store's ledger now, and wait for it.
+
+        Raises `UserError` where a campaign could not be written; all others are then.
+        """
         from campaigns.projection import sync
 
-        sync(self._ledger, self.folder, server=mlflow_server())
+        report = sync(self._ledger, self.folder, server=mlflow_server())
+        if report.problems:
+            raise UserError(
+                f"MLflow: expected every campaign of {shown(self.store)} to be written; found {'; '.join(report.problems)}. "
+                "Nothing is lost, the ledger has it all: the next sync tries again."
+            )
 
     @cached_property
     def folder(self) -> Path:
@@ -481,10 +488,6 @@ class Campaign:
         from campaigns.card import html_cards
 
         return html_cards(self.state)
-
-
-def _holds(condition: Condition, cell: Cell) -> bool:
-    return (condition.electrode_pair, condition.electrolyte) == (cell.electrode_pair, cell.electrolyte)
 
 
 def _policy(state: CampaignState, prior: Prior | str | None, changes: Mapping[str, Any]) -> Policy:
@@ -524,13 +527,3 @@ def _conditions(condition: Any) -> list[Condition]:
     if not checked or len(set(checked)) != len(checked):
         raise UserError("condition: expected one or several different conditions.")
     return checked
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in VERSIONED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed as a package"
-    return found

@@ -143,10 +143,12 @@ def _digits(value: float) -> str:
 
 
 def _cells(state: CampaignState, advice: Advice, outcome: Outcome) -> str:
-    own = sum(reading(cell, outcome) is not None and _same(cell.condition, advice) for cell in state.cells)
     parts = [f"{advice.cells_used} inform{'s' * (advice.cells_used == 1)} this answer"]
     if advice.censored:
         parts.append(f"{advice.censored} of them alive, taken as lower bounds")
+    if not state.is_current:  # the cells of today are not those that it read
+        return f"{'; '.join(parts)}."
+    own = sum(reading(cell, outcome) is not None and _same(cell.condition, advice) for cell in state.cells)
     if advice.cells_used > own:
         parts.append(f"{advice.cells_used - own} from other campaigns")
     silent = len(state.cells) - own

@@ -137,8 +137,7 @@ def _outcome(state: CampaignState, condition: Condition, advice: Advice | None) 
 
 
 def _cells_of(state: CampaignState, condition: Condition) -> list[Cell]:
-    at = (condition.electrode_pair, condition.electrolyte)
-    return [cell for cell in state.cells if (cell.electrode_pair, cell.electrolyte) == at]
+    return [cell for cell in state.cells if condition.holds(cell)]
 
 
 def gain_per_cell(advice: Advice, pressure_kpa: Interval) -> float | None:

@@ -9,7 +9,8 @@ Only this module, `mlflow_place`, `registry` and `closed_model` import mlflow (1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from campaigns.mlflow_place import ARTIFACTS, OURS, AwayError, Place
 from campaigns.pages import Page, campaign_page, cell_page, colours, csv_text, json_text, response_page
 from campaigns.state import CampaignState, fold
 from campaigns.timeline import RowsOverTime, rows_over_time
+from campaigns.versions import version_of
 from campaigns.views import TAG, View, views_of
 from surrogates.errors import UserError
 from surrogates.outcomes import OUTCOMES
@@ -30,6 +32,9 @@ MOST_RUNS, MOST_METRICS = 50_000, 900  # of one search; of one batch
 ATTEMPTS = 2  # at a campaign, where the server answers again after a failure
 OPTIONAL_TAGS = ("end_reason", "censored")
 MARK, NO_MARK = "mlflow.stackpress.points", "0:"  # mlflow.: not among the tags on its pages
+WRITER = "mlflow.stackpress.version"
+REPLACED = "replaced"  # the `record` of a run that is deleted because another says it now, or nothing is to be said
+MOST_LOOKED_UP, PLAIN_ID = 20, re.compile(r"[\w .,:+/#()-]+")  # cells looked for one by one; ids that need no quoting
 
 
 class BusyError(UserError):
@@ -177,8 +182,9 @@ def _campaign(desk: _Desk, events: Sequence[Event]) -> int:
     if state.latest is not None and state.latest.revision > drawn:
         registry.tell_verdict(client, prior, state)
     registry.bring_surrogate(client, experiment_id, run.info.run_id, state)
-    _log_artifacts(client, run.info.run_id, state, _figures(desk.place.folder, state, drawn))
-    last = {"suggestion_revision": state.latest.revision if state.latest else 0, "ledger_revision": revision}
+    _log_artifacts(client, run.info.run_id, state, _figures(desk.place.folder, state, events, drawn))
+    last = {"suggestion_revision": state.latest.revision if state.latest else 0, WRITER: version_of("stackpress")}
+    last["ledger_revision"] = revision
     for key, value in last.items():
         client.set_tag(run.info.run_id, key, value)
     return written
@@ -213,10 +219,16 @@ def _bring(client: Any, experiment_id: str, run: Any, page: Page, model_id: str 
     is_new = run is None or _is_stale(run, page)
     if is_new:
         if run is not None:
-            client.delete_run(run.info.run_id)
+            _replace(client, run)
         tags = {key: value for key, value in page.tags.items() if value}
         run = client.create_run(experiment_id, start_time=page.start, tags=tags, run_name=page.name)
     return run, _update(client, run, page, model_id) or is_new
+
+
+def _replace(client: Any, run: Any) -> None:
+    """Delete a run, and say so on it: others that are deleted, or this one where it is restored, were touched by hand."""
+    client.set_tag(run.info.run_id, "record", REPLACED)
+    client.delete_run(run.info.run_id)
 
 
 def _is_stale(run: Any, page: Page) -> bool:
@@ -267,32 +279,66 @@ def _nested(client: Any, parent: Any, state: CampaignState, past: RowsOverTime, 
     """Bring the runs of the cells and of the last curves up to the state; returns how many were made, changed or
     deleted."""
     parent_id = parent.info.run_id
-    pages = {cell.cell_id: cell_page(state, cell, past[cell.cell_id], colour, parent_id) for cell in state.cells}
+    touched = _touched(client, parent, state, past)
+    cells = [cell for cell in state.cells if touched is None or cell.cell_id in touched]
+    pages = {cell.cell_id: cell_page(state, cell, past[cell.cell_id], colour, parent_id) for cell in cells}
     curves = len(state.latest.advice) if state.latest else 0
     responses = {str(number): response_page(state, number, colour, parent_id) for number in range(curves)}
-    written = _bring_all(client, parent, state, "cell", "cell_id", pages)
+    written = _bring_all(client, parent, state, "cell", "cell_id", pages, touched)
     return written + _bring_all(client, parent, state, "response", "condition", responses)
 
 
-def _bring_all(client: Any, parent: Any, state: CampaignState, record: str, tag: str, pages: Mapping[str, Page]) -> int:
-    """Bring all runs of one kind of a campaign up to `pages`, which go by their `tag`."""
-    query, experiment_id = f"tags.record = '{record}' and tags.ledger_id = '{state.uid}'", parent.info.experiment_id
-    found = client.search_runs([experiment_id], query, max_results=MOST_RUNS)
+def _touched(client: Any, parent: Any, state: CampaignState, past: RowsOverTime) -> set[str] | None:
+    """The ids of the cells whose runs may be behind: events spoke of them since the last sync, or someone deleted their
+    run; None where all have to be looked at. Runs that were replaced, and that someone restored, go again."""
+    from mlflow.entities import ViewType
+
+    experiment_id, tags = parent.info.experiment_id, parent.data.tags
+    query = f"tags.record = '{REPLACED}' and tags.ledger_id = '{state.uid}'"
+    for run in client.search_runs([experiment_id], query, max_results=MOST_RUNS):
+        client.delete_run(run.info.run_id)
+    if "ledger_revision" not in tags or tags.get(WRITER) != version_of("stackpress"):
+        return None
+    told = {cell_id for cell_id, rows in past.items() if rows[-1][0].revision > int(tags["ledger_revision"])}
+    query = f"tags.record = 'cell' and tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    deleted = client.search_runs([experiment_id], query, ViewType.DELETED_ONLY, MOST_RUNS)
+    touched = told | {run.data.tags["cell_id"] for run in deleted}
+    return touched if len(touched) <= MOST_LOOKED_UP and all(map(PLAIN_ID.fullmatch, touched)) else None
+
+
+def _bring_all(
+    client: Any,
+    parent: Any,
+    state: CampaignState,
+    record: str,
+    tag: str,
+    pages: Mapping[str, Page],
+    only: Collection[str] | None = None,
+) -> int:
+    """Bring all runs of one kind of a campaign up to `pages`, which go by their `tag`; or those where it is one of
+    `only`."""
+    experiment_id = parent.info.experiment_id
+    of_kind = f"tags.record = '{record}' and tags.ledger_id = '{state.uid}'"
+    queries = [of_kind] if only is None else [f"{of_kind} and tags.{tag} = '{key}'" for key in sorted(only)]
+    found = [run for query in queries for run in client.search_runs([experiment_id], query, max_results=MOST_RUNS)]
     runs = {run.data.tags[tag]: run for run in found}
     written = sum(_bring(client, experiment_id, runs.get(key), page)[1] for key, page in pages.items())
     extra = [run for run in found if run.data.tags[tag] not in pages or run is not runs[run.data.tags[tag]]]
     for run in extra:
-        client.delete_run(run.info.run_id)
+        _replace(client, run)
     return written + len(extra)
 
 
-def _figures(folder: Path, state: CampaignState, drawn: int) -> list[Path]:
-    """The figures of the latest suggestion, drawn where it is newer than revision `drawn`; else the run has them."""
+def _figures(folder: Path, state: CampaignState, events: Sequence[Event], drawn: int) -> list[Path]:
+    """The figures of the latest suggestion and of the course up to it, drawn where it is newer than revision `drawn`;
+    else the run has them. They show what was known then, so that they are the same whenever they are drawn."""
     if state.latest is None or state.latest.revision <= drawn:
         return []
+    from campaigns.course_figure import write_course
     from campaigns.figure import write_figures
 
-    return write_figures(state, folder / ARTIFACTS / FIGURES)
+    known, home = events[: state.latest.revision], folder / ARTIFACTS / FIGURES
+    return [*write_figures(fold(known), home), *write_course(known, home)]
 
 
 def _log_artifacts(client: Any, run_id: str, state: CampaignState, figures: Iterable[Path]) -> None:

@@ -68,13 +68,15 @@ def report(
     campaign, path = Campaign.open(name, store), out or Path(f"{name}-report.html")
     with progress("Drawing", None, as_json) as done:
         campaign.report(path, done)
-    state = campaign.state
+    state, moved = campaign.state, campaign.moved()
+    is_current = state.latest is not None and not moved
     if as_json:
-        print_json({"campaign": name, "file": str(path), "revision": state.revision, "is_current": state.is_current})
+        print_json({"campaign": name, "file": str(path), "revision": state.revision, "is_current": is_current})
         return
     say(f"Wrote {path}: {name} at revision {state.revision}. Open it in any browser, mail it, print it.")
-    if not state.is_current:
-        say(f"Its answer is outdated, or there is none: {command('suggest', store)} {name}, then write it again.")
+    if not is_current:
+        why = f"Cells of {', '.join(moved)} have changed since its answer" if moved else "It has no answer yet"
+        say(f"{why}: {command('suggest', store)} {name}, then write it again.")
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 MLflow keeps a view as a tag of the experiment, its state as deflated JSON. That is an inner format of MLflow 3.17
 (state: `ExperimentPageUIState` of its front end): it is written here and nowhere else, and looked at in a browser by
-tests/test_browser.py.
+tests/test_mlflow_ui_browser.py.
 """
 
 from __future__ import annotations
@@ -16,36 +16,38 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from surrogates.outcomes import OUTCOMES
+from surrogates.outcomes import Outcome, check_outcome
 
 TAG = "mlflow.sharedViewState."
 WRITTEN = 1_767_225_600_000  # the same at every sync, so that a view that has not changed is not written again
 COMPARE, CELLS, RESPONSE, TABLE = "compare-campaigns", "all-cells", "response-curves", "campaign-table"
-OVER_REVISION = (
-    "pressure_opt_kpa",
-    "pressure_opt_sd_ln",
-    "gain",
-    "prior_weight",
-    "loo_factor",
-    "n_cells",
-    "spent_cell_hours",
-)
-OF_CAMPAIGN = (
-    *OVER_REVISION,
-    "expected_loss",
-    "n_cells_used",
-    "no_effect",
-    "pressure_next_kpa",
-    "pressure_opt_low_kpa",
-    "pressure_opt_high_kpa",
-)
-"""Metrics of a campaign's run beside its best outcome."""
-BY_CAMPAIGN = {
-    # nested runs are drawn only where they stand in a group or are unfolded by hand
-    "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "campaign"}]}
+OVER_REVISION = {
+    "pressure_opt_kpa": "Best pressure (kPa)",
+    "pressure_opt_sd_ln": "Its uncertainty (sd of ln P)",
+    "gain": "Expected gain (0.05: 5 %)",
+    "expected_loss": "Expected regret (0.05: 5 %)",
+    "prior_weight": "Weight of the prior, 0 to 1",
+    "loo_factor": "Physics foretells better (x)",
+    "n_cells": "Cells built",
+    "spent_cell_hours": "Hours on channels",
 }
-COLUMNS = ("params.prior", "params.electrode_pair", "params.electrolyte", "tags.phase")
-SHORT_COLUMNS = ("params.electrode_pair", "tags.phase")
+"""Metrics of a campaign that are drawn over the revision of the ledger, and what their charts are called."""
+REST = "Model metrics"  # MLflow's name of the section in which it draws, of itself, every metric that no chart shows
+COLUMN_WIDTHS = {
+    "params.electrode_pair": 120,
+    "tags.phase": 110,
+    "metrics.pressure_opt_kpa": 135,
+    "metrics.pressure_opt_low_kpa": 170,
+    "metrics.pressure_opt_high_kpa": 170,
+    "metrics.n_cells": 75,
+    "metrics.gain": 90,
+    "params.prior": 150,
+    "metrics.prior_weight": 110,
+    "metrics.loo_factor": 95,
+    "metrics.spent_cell_hours": 135,
+    "params.electrolyte": 120,
+}
+"""Columns of the table of campaigns beside their best outcome, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,17 @@ class View:
         return TAG + self.key, json.dumps(document)
 
 
+@dataclass(frozen=True)
+class Section:
+    """Charts under one heading, so many in a row; those of a section that is `folded` show when it is clicked."""
+
+    name: str
+    charts: Sequence[dict[str, Any]] = ()
+    columns: int = 3
+    height: int = 360
+    folded: bool = False
+
+
 def link(experiment_id: str, view: View) -> str:
     """What follows a server's address in the link to a view."""
     mode = "CHART" if view.as_charts else "TABLE"
@@ -80,18 +93,22 @@ def views_of(outcomes: Sequence[str], measured: Sequence[str]) -> tuple[View, ..
 
 def compare_view(outcomes: Sequence[str], names: Sequence[str] = (), run_ids: Sequence[str] = ()) -> View:
     """How campaigns went, over the revision of the ledger; of all, or of those with these names and runs."""
-    charts = [_line(f"best_{name}") for name in outcomes] + [_line(key) for key in OVER_REVISION]
-    charts[len(outcomes)] |= {"scaleType": "log"}
-    results = [*(f"best_{name}" for name in outcomes), "pressure_opt_kpa", "prior_weight", "loo_factor"]
-    params = ["electrode_pair", "electrolyte", "prior"]
-    charts.append({"type": "PARALLEL", "selectedParams": params, "selectedMetrics": results, "showAllRuns": True})
+    lines = [_line(f"Best {_label(name)}", f"best_{name}") for name in outcomes]
+    lines += [_line(title, key) for key, title in OVER_REVISION.items()]
+    lines[len(outcomes)] |= {"scaleType": "log"}
+    results = ["prior_weight", "loo_factor", "pressure_opt_kpa", *(f"best_{name}" for name in outcomes)]
+    params = ["electrode_pair", "electrolyte", "prior"]  # coloured by the last of the results
+    parallel = {"type": "PARALLEL", "selectedParams": params, "selectedMetrics": results, "showAllRuns": True}
     chosen = " and attributes.run_id IN (" + ", ".join(f"'{run_id}'" for run_id in run_ids) + ")" if run_ids else ""
     key, name = COMPARE, "Compare campaigns"
     if names:
         key += "-" + hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
         name += f": {', '.join(names)}"[:80]
-    title = "Over the ledger's revision; last, what was fixed against what was found"
-    return View(key, name, True, _charts(f"tags.record = 'campaign'{chosen}", title, charts))
+    sections = [
+        Section("Answer by answer (step: revision of the ledger)", lines),
+        Section("What was fixed against what was found", [parallel], columns=1, height=400),
+    ]
+    return View(key, name, True, _charts(f"tags.record = 'campaign'{chosen}", sections))
 
 
 def _cells_view(measured: Sequence[str]) -> View:
@@ -100,13 +117,8 @@ def _cells_view(measured: Sequence[str]) -> View:
         {"type": "SCATTER", "xaxis": _axis("pressure_kpa"), "yaxis": _axis(name), "runsCountToCompare": 1000}
         for name in measured
     ]
-    hidden = [*OF_CAMPAIGN, *(f"best_{name}" for name in OUTCOMES), "pressure_kpa", *OUTCOMES]
-    return View(
-        CELLS,
-        "All cells",
-        True,
-        _charts("tags.record = 'cell'", "Pressure against outcome", [*charts, *_hidden(hidden)]) | BY_CAMPAIGN,
-    )
+    section = Section("Each cell, in the colour of its campaign", charts, columns=min(len(charts), 2), height=500)
+    return View(CELLS, "All cells", True, _charts("tags.record = 'cell'", [section]) | _grouped("tag", "campaign"))
 
 
 def _response_view(outcomes: Sequence[str]) -> View:
@@ -115,40 +127,50 @@ def _response_view(outcomes: Sequence[str]) -> View:
     charts = []
     for name in outcomes:
         band = [f"response/{name}{ending}" for ending in ("", "_lower", "_upper")]
-        charts.append({**_line(band[0]), **step_is_kpa})
-        charts.append({**_line(band[0]), **step_is_kpa, "selectedMetricKeys": band})
-    hidden = [*OF_CAMPAIGN, *(f"best_{name}" for name in OUTCOMES)]
-    hidden += [f"response/{name}{ending}" for name in outcomes for ending in ("_lower", "_upper")]
-    state = _charts("tags.record = 'response'", "Step: pressure in kPa", [*charts, *_hidden(hidden)])
-    return View(RESPONSE, "Response curves", True, state | BY_CAMPAIGN)
+        charts.append(_line(f"{_label(name).capitalize()} over pressure (kPa)", band[0]) | step_is_kpa)
+        charts.append(_line("With the 90 % band (dashed: lower end)", *band) | step_is_kpa)
+    sections = [Section("Last answers (step: pressure in kPa)", charts, columns=2, height=500)]
+    sections += [Section("response", folded=True)]
+    state = _charts("tags.record = 'response'", sections) | _grouped("param", "outcome")
+    return View(RESPONSE, "Response curves", True, state)
 
 
 def _table_view(outcomes: Sequence[str]) -> View:
-    """The campaigns as rows."""
-    results = [f"best_{name}" for name in outcomes]
-    results += ["pressure_opt_kpa", "pressure_opt_low_kpa", "pressure_opt_high_kpa", "prior_weight", "loo_factor"]
-    results += ["gain", "n_cells", "spent_cell_hours"]
-    columns = [_column(name) for name in COLUMNS] + [f"metrics.`{name}`" for name in results]
-    return View(TABLE, "Campaign table", False, _state("tags.record = 'campaign'", columns))
+    """The campaigns as rows, with what they found first."""
+    first, *others = COLUMN_WIDTHS.items()
+    widths = dict([first, others[0], *((f"metrics.best_{name}", 155) for name in outcomes), *others[1:]])
+    state = _state("tags.record = 'campaign'", list(widths))
+    widths = {_column(name): width for name, width in widths.items()}
+    return View(TABLE, "Campaign table", False, state | {"columnOrder": list(widths), "columnWidths": widths})
 
 
-def _charts(search: str, title: str, charts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    section = {"uuid": "stackpress", "name": title, "display": True, "isReordered": True}
+def _charts(search: str, sections: Sequence[Section]) -> dict[str, Any]:
+    every = [*sections, Section(REST, folded=True)]
     cards = [
-        {"uuid": f"stackpress-{number}", "metricSectionId": "stackpress", "runsCountToCompare": 100, **chart}
-        for number, chart in enumerate(charts)
+        {"uuid": f"stackpress-{place}-{number}", "metricSectionId": f"stackpress-{place}", "runsCountToCompare": 100}
+        | {"deleted": False, "isGenerated": False, **chart}
+        for place, section in enumerate(every)
+        for number, chart in enumerate(section.charts)
     ]
     return {
-        **_state(search, [_column(name) for name in SHORT_COLUMNS]),
-        "compareRunSections": [{**section, "deleted": False, "isGenerated": False}],
-        "compareRunCharts": [{"deleted": False, "isGenerated": False, **card} for card in cards],
+        **_state(search, ["params.electrode_pair", "tags.phase"]),
+        "compareRunSections": [_section(place, section) for place, section in enumerate(every)],
+        "compareRunCharts": cards,
         "isAccordionReordered": True,
     }
 
 
-def _hidden(keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Charts that MLflow would add of itself, and is told that the viewer has deleted."""
-    return [{"type": "LINE", "metricKey": key, "deleted": True} for key in keys]
+def _section(place: int, section: Section) -> dict[str, Any]:
+    look = {"columns": section.columns, "cardHeight": section.height, "display": not section.folded}
+    fixed = {"isReordered": True, "deleted": False, "isGenerated": False}
+    return {"uuid": f"stackpress-{place}", "name": section.name, **look, **fixed}
+
+
+def _grouped(kind: str, name: str) -> dict[str, Any]:
+    """Nested runs are drawn only where they are unfolded by hand, or in a group; what does not have the tag or param
+    stays out of sight."""
+    keys = [{"mode": kind, "groupByData": name}]
+    return {"groupBy": {"aggregateFunction": "average", "groupByKeys": keys}, "useGroupedValuesInCharts": False}
 
 
 def _state(search: str, columns: Sequence[str]) -> dict[str, Any]:
@@ -160,17 +182,31 @@ def _state(search: str, columns: Sequence[str]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
-        "selectedColumns": list(columns),
+        "selectedColumns": [_column(name) for name in columns],
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
-        "useGroupedValuesInCharts": False,
         "groupBy": None,
     }
 
 
-def _line(key: str) -> dict[str, Any]:
+def _line(title: str, key: str, *more: str) -> dict[str, Any]:
+    """Metrics over their steps, not smoothed."""
     step = {"xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear", "selectedXAxisMetricKey": ""}
-    return {"type": "LINE", "metricKey": key, "selectedMetricKeys": [key], "lineSmoothness": 0, **step}
+    # on this page MLflow shows the title only of charts that it believes to be of a computing node's metrics
+    named = {"displayName": title, "nodeLevelSystemMetricConfiguration": {"metric": key, "type": "node"}}
+    return {
+        "type": "LINE",
+        "metricKey": key,
+        "selectedMetricKeys": [key, *more],
+        "lineSmoothness": 0,
+        **step,
+        **named,
+    }
+
+
+def _label(outcome: str) -> str:
+    """An outcome in words, with its unit, whatever the cycle at which a retention is stated."""
+    return Outcome(check_outcome(outcome)).label.split(" after ")[0]
 
 
 def _axis(key: str) -> dict[str, str]:

@@ -68,8 +68,8 @@ def replay(
     """What `policy` would have said before each cell of a recorded campaign, `cells` in the order in which they were
     built, and after the last; `history` are cells of others, known from the start. A cell that was running or planned is
     taken as what became of it."""
-    own = [cell for cell in cells if _same(cell, condition)]
-    others = [cell for cell in cells if not _same(cell, condition)]
+    own = [cell for cell in cells if condition.holds(cell)]
+    others = [cell for cell in cells if not condition.holds(cell)]
     known = range(len(own) + 1)
     said = partial(_step, own, [*others, *history], condition, policy, seed)
     return list(mapper(said, known))
@@ -78,10 +78,6 @@ def replay(
 def stops_after(steps: Sequence[Step]) -> int | None:
     """The number of cells after which a policy first says that none more is worth it; None where it never does."""
     return next((step.cells for step in steps if step.verdict in ("stop", "no effect") and step.cells), None)
-
-
-def _same(cell: Cell, condition: Condition) -> bool:
-    return (cell.electrode_pair, cell.electrolyte) == (condition.electrode_pair, condition.electrolyte)
 
 
 def _step(

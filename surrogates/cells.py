@@ -63,6 +63,10 @@ class Condition(BaseModel):
     def __str__(self) -> str:
         return f"{self.electrode_pair} in {self.electrolyte} at {self.current_density:g} {self.current_density_unit}"
 
+    def holds(self, cell: Cell) -> bool:
+        """Whether a cell is of this pair and electrolyte, at whatever current."""
+        return (self.electrode_pair, self.electrolyte) == (cell.electrode_pair, cell.electrolyte)
+
 
 class Cell(BaseModel):
     """One cell built: a row of the table. Columns not named here are kept as they came."""

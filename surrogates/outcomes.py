@@ -27,12 +27,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from surrogates.cells import Cell
 from surrogates.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 OutcomeName = Literal[
     "cycle_life_h", "cycle_life_cycles", "coulombic_efficiency", "capacity_retention", "initial_capacity_mah_g"
@@ -101,6 +102,8 @@ class Outcome:
 
     def from_y(self, y: Any) -> np.ndarray:
         """Values in the outcome's unit for `y` of any shape; retention is that after `retention_cycles`."""
+        import numpy as np  # 0.1 s, which commands that only record and show need not wait for
+
         y = np.asarray(y, dtype=float)
         if not self.is_loss:
             return np.asarray(np.exp(-y if self.name == "deposit_thickness_um" else y))

@@ -24,6 +24,12 @@ def written_names(state: Any, figures: Path) -> list[Path]:
     return paths
 
 
+def written_course(events: Any, figures: Path) -> list[Path]:
+    path = figures / f"{events[0].campaign}-course.png"
+    path.write_text(str(len(events)))
+    return [path]
+
+
 def cell(cell_id: str, pressure_kpa: float, status: str = "ended", **columns: Any) -> dict[str, Any]:
     return {**TI, "cell_id": cell_id, "pressure_kpa": pressure_kpa, "status": status, **columns}
 

@@ -13,7 +13,19 @@ import pytest
 
 from campaigns import cli
 
-HEAVY = ("alembic", "pyarrow", "torch", "mlflow", "botorch", "gpytorch", "sklearn", "matplotlib", "pandas", "polars")
+HEAVY = (
+    "alembic",
+    "numpy",
+    "pyarrow",
+    "torch",
+    "mlflow",
+    "botorch",
+    "gpytorch",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+    "polars",
+)
 NEW = ["--pair", "Zn||MnO2", "--electrolyte", "2 M ZnSO4", "--current", "1", "--current-unit", "mA/cm2"]
 TABLE = "cell_id,pressure_kpa,status,cycle_life_h\na-1,30,ended,22\na-2,140,ended,71\na-3,400,running,120\n"
 
@@ -187,12 +199,11 @@ def test_every_command_explains_itself(shell: Shell) -> None:
         assert subprocess.run([sys.executable, "-m", "campaigns.cli", verb, "--help"], check=True, capture_output=True)
 
 
-def test_demo_cards(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    from campaigns.campaign import Campaign
-
-    monkeypatch.setattr(Campaign, "sync", lambda self: None)
-    code, out, _ = shell("demo")
+def test_demo_cards_and_what_mlflow_had_against_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACKPRESS_MLFLOW", "http://127.0.0.1:9")  # where nobody listens
+    code, out, err = shell("demo")
     assert code == 0
+    assert "stackpress: MLflow server http://127.0.0.1:9: expected an answer" in err
     assert "Zn||Ti in 1 M ZnSO4 at 1 mA/cm2: cycle life (h)" in out
     assert "Zn||VO2 in 1 M ZnSO4 at 1 A/g: capacity retention after 100 cycles" in out
     assert out.count("3 cells without replicates cannot fix an optimum") == 2
@@ -218,11 +229,11 @@ def test_what_is_imported_when(shell: Shell, table: str, store: Path) -> None:
     shell("add", "a", table)
     shell("new", "b", *NEW)
     assert loaded_by(store) == set()
-    assert loaded_by(store, "suggest", "a") == {"torch"}
+    assert loaded_by(store, "suggest", "a") == {"numpy", "torch"}
     assert loaded_by(store, "record", "a", "a-3", "--life-h", "130") == set()
     assert loaded_by(store, "show", "a") == set()
     assert loaded_by(store, "history", "a") == set()
-    assert loaded_by(store, "compare", "a", "b") == set()
+    assert loaded_by(store, "compare", "a", "b") == {"numpy"}
     assert loaded_by(store, "correct", "a", "a-3", "--life-h", "125") == set()
     assert loaded_by(store, "undo", "a") == set()
 

@@ -18,7 +18,7 @@ from typing import Any
 import filelock
 import pytest
 
-from campaigns import background, pages, projection, registry
+from campaigns import Campaign, background, pages, projection, registry
 from campaigns.background import sync_in_background
 from campaigns.ledger import Ledger
 from campaigns.mlflow_place import Place
@@ -41,6 +41,7 @@ from .projecting import (
     recorded,
     runs_of,
     suggested,
+    written_course,
     written_names,
 )
 
@@ -55,6 +56,7 @@ def quick_figures(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
     """Files of the right names in place of figures, which take a second each; `real_figures` marks where not."""
     if "real_figures" not in request.fixturenames:
         monkeypatch.setattr("campaigns.figure.write_figures", written_names)
+        monkeypatch.setattr("campaigns.course_figure.write_course", written_course)
 
 
 @pytest.fixture
@@ -194,7 +196,7 @@ def test_artifacts_are_those_of_the_state(two: Ledger, folder: Path, tmp_path: P
     sync(two, folder)
     client, run_id = client_of(folder), runs_of(folder)["ti"].info.run_id
     names = [item.path for item in client.list_artifacts(run_id)]
-    assert names == ["cells.csv", "prior.json", "suggestion.json", "ti.png", "ti.svg"]
+    assert names == ["cells.csv", "prior.json", "suggestion.json", "ti-course.png", "ti.png", "ti.svg"]
     files = {name: Path(client.download_artifacts(run_id, name, str(tmp_path))) for name in names}
     assert Prior.load(files["prior.json"]) == Prior.default()
     suggestion = json.loads(files["suggestion.json"].read_text())
@@ -209,8 +211,15 @@ def test_artifacts_are_those_of_the_state(two: Ledger, folder: Path, tmp_path: P
 def test_figures_are_drawn_for_a_new_suggestion(two: Ledger, folder: Path, real_figures: None, tmp_path: Path) -> None:
     sync(two, folder)
     client, run_id = client_of(folder), runs_of(folder)["ti"].info.run_id
-    png = Path(client.download_artifacts(run_id, "ti.png", str(tmp_path))).read_bytes()
-    assert png.startswith(b"\x89PNG")
+    for name in ("ti.png", "ti-course.png"):
+        assert Path(client.download_artifacts(run_id, name, str(tmp_path))).read_bytes().startswith(b"\x89PNG")
+    shown = picture(folder)["ti"][-1]
+    recorded(two, "ti", cell("ti-late", 900, "running", cycle_life_h=5))
+    sync(two, folder)
+    sync(two, folder, rebuild=True)
+    assert {name: picture(folder)["ti"][-1][name] for name in shown if "ti" in name[:2]} == {
+        name: size for name, size in shown.items() if "ti" in name[:2]
+    }
 
 
 def test_a_second_sync_changes_nothing(two: Ledger, folder: Path) -> None:
@@ -349,6 +358,8 @@ def test_one_campaign_that_fails_keeps_no_other_back(
     with monkeypatch.context() as patch:
         patch.setattr("campaigns.figure.write_figures", lambda state, _: written_names(state, state.name == "ti" or _))
         report = sync(two, folder)
+        with pytest.raises(UserError, match=r"every campaign of .* to be written; found campaign ti: AttributeError"):
+            Campaign.open("ti", folder).sync()
     assert (report.campaigns, len(report.problems)) == (1, 1)
     assert report.problems[0].startswith("campaign ti: AttributeError")
     assert sync(two, folder).campaigns == 1
@@ -363,7 +374,7 @@ def test_artifacts_are_found_after_the_folder_was_moved(two: Ledger, folder: Pat
         recorded(ledger, "ti", cell("ti-late", 900, "planned"))
         sync(ledger, moved)
         client, runs = client_of(moved), runs_of(moved)
-        assert len(client.list_artifacts(runs["ti"].info.run_id)) == 5
+        assert len(client.list_artifacts(runs["ti"].info.run_id)) == 6
         opened(ledger, "new", TI, programme="other")
         sync(ledger, moved)
     assert len(client.list_artifacts(runs_of(moved)["new"].info.run_id)) == 2
@@ -393,6 +404,43 @@ def test_what_was_deleted_in_mlflow_comes_back(two: Ledger, folder: Path) -> Non
     client.delete_experiment(client.get_experiment_by_name("zinc").experiment_id)
     sync(two, folder)
     assert picture(folder) == before
+
+
+@pytest.mark.parametrize("told", ["ti-run", "it's"])
+def test_a_cells_run_that_was_deleted_comes_back(two: Ledger, folder: Path, told: str) -> None:
+    sync(two, folder)
+    before = picture(folder)
+    client_of(folder).delete_run(runs_of(folder)["ti-stop 300 kPa"].info.run_id)
+    recorded(two, "ti", cell(told, 150, "running", cycle_life_h=77))
+    sync(two, folder)
+    assert picture(folder)["ti-stop 300 kPa"] == before["ti-stop 300 kPa"]
+    assert len(runs_of(folder, "tags.record = 'cell'")) == 5 + (told not in ("ti-run",))
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_only_cells_that_events_spoke_of_are_looked_at_by_the_same_version(
+    two: Ledger, folder: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def looked_at(state: Any, cell: Any, *rest: Any) -> pages.Page:
+        seen.append(cell.cell_id)
+        return pages.cell_page(state, cell, *rest)
+
+    monkeypatch.setattr(projection, "version_of", lambda _: "1")
+    sync(two, folder)
+    monkeypatch.setattr(projection, "cell_page", looked_at)
+    monkeypatch.setattr(projection, "version_of", lambda _: version)
+    recorded(two, "ti", cell("new", 30, "planned"))
+    append(two, "ti", "withdrawn", {"cell_id": "ti-bad", "reason": "typing error"})
+    append(two, "ti", "undone", {"revision": 4})
+    sync(two, folder)
+    assert seen == ([] if version == "1" else [row["cell_id"] for row in CELLS[:-1]])
+    assert len(runs_of(folder, "tags.record = 'cell'")) == 4
+    append(two, "ti", "undone", {"revision": 6})
+    sync(two, folder)
+    assert seen[-1] == "new"
+    assert len(runs_of(folder, "tags.record = 'cell'")) == 5
 
 
 def test_a_run_restored_in_mlflow_is_not_kept_twice(two: Ledger, folder: Path) -> None:

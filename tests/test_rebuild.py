@@ -34,6 +34,7 @@ from .projecting import (
     picture,
     recorded,
     suggested,
+    written_course,
     written_names,
 )
 
@@ -48,6 +49,7 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.fixture(autouse=True)
 def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("campaigns.figure.write_figures", written_names)
+    monkeypatch.setattr("campaigns.course_figure.write_course", written_course)
 
 
 def story(ledger: Ledger) -> Iterator[None]:

@@ -87,7 +87,7 @@ class Record:
 
 
 def play(world: World, player: Player, cells: int = CELLS, batch: int = 1) -> Record:
-    """A game of `cells` cells, the first batch with the common first cell among it."""
+    """A game of `cells` cells. Played one by one, the first is the common one; in batches a player chooses all of them."""
     record, built = Record(), list[Cell]()
     while len(built) < cells:
         n = min(batch, cells - len(built))

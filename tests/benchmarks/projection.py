@@ -1,7 +1,7 @@
 """How long MLflow takes to follow the ledger: one new cell in a store of 1,000, all of it anew, a server that is away.
 
-Every row says what was timed and what must hold. What a fresh process needs before it can begin (MLflow's import, and the
-opening of its database) is timed beside, because no projection can do without it.
+Every row says what was timed and what must hold: opening MLflow's database and the sync, in a fresh process. The import of
+MLflow, with the modules that read its database, is timed beside, because no projection can do without it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ from .ledger import cells, opened
 CELLS, CAMPAIGNS, REPEATS = 1000, 10, 5
 ONE_CELL_S, REBUILD_S, AWAY_S = 1.0, 60.0, 6.0
 TIMED = """
-import json, os, sys, time
+import gc, json, os, sys, time
 from campaigns.mlflow_place import ENVIRONMENT, Place
 os.environ.update(ENVIRONMENT)
-start = time.perf_counter(); import mlflow; imported = time.perf_counter() - start
+gc.disable()  # as for the import of a command
+start = time.perf_counter()
+import mlflow, mlflow.store.model_registry.sqlalchemy_store, mlflow.store.tracking.sqlalchemy_store
+imported = time.perf_counter() - start
+gc.enable()
 from pathlib import Path
 from campaigns.ledger import Ledger
 from campaigns.projection import sync
@@ -51,14 +55,14 @@ def _of_store(store: Path, campaigns: int) -> Iterator[dict[str, Any]]:
     for number in range(campaigns):
         opened(str(store), f"c{number}").add(cells(CELLS // campaigns, f"x{number}"))
     first = _timed(store, "")
-    yield _row(f"{what}: first sync", first, "sync", None)
+    yield _row(f"{what}: first sync", first, None)
     told = []
     for number in range(REPEATS):
         Campaign.open("c0", str(store)).record(f"new-{number}", pressure_kpa=50.0)
         told.append(_timed(store, ""))
     middle = {key: median(item[key] for item in told) for key in ("import", "open", "sync")}
-    yield _row(f"{what}: one new cell", {**told[-1], **middle}, "sync", ONE_CELL_S)
-    yield _row(f"{what}: made anew", _timed(store, "rebuild"), "sync", REBUILD_S)
+    yield _row(f"{what}: one new cell", {**told[-1], **middle}, ONE_CELL_S)
+    yield _row(f"{what}: made anew", _timed(store, "rebuild"), REBUILD_S)
 
 
 def _away(store: Path) -> dict[str, Any]:
@@ -75,7 +79,7 @@ def _away(store: Path) -> dict[str, Any]:
         "found": "said so",
         "import s": 0.0,
         "open s": 0.0,
-        "s": seconds,
+        "sync s": seconds,
         "holds": seconds < AWAY_S,
     }
 
@@ -90,12 +94,12 @@ def _timed(store: Path, how: str) -> dict[str, Any]:
     return found
 
 
-def _row(what: str, told: dict[str, Any], key: str, most: float | None) -> dict[str, Any]:
+def _row(what: str, told: dict[str, Any], most: float | None) -> dict[str, Any]:
     return {
         "what": what,
         "found": f"{told['runs']} runs written",
         "import s": told["import"],
         "open s": told["open"],
-        "s": told[key],
-        "holds": most is None or told[key] < most,
+        "sync s": told["sync"],
+        "holds": most is None or told["open"] + told["sync"] < most,
     }
