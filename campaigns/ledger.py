@@ -19,6 +19,7 @@ import uuid
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -30,9 +31,11 @@ from sqlalchemy.engine import Connection, Engine
 from campaigns.events import SCHEMA_VERSION, Draft, Event
 from campaigns.migrations import STEPS, bring_up, check_known, schema_of
 from campaigns.store import shown
-from surrogates.errors import UserError
+from surrogates.errors import ConflictError, UnavailableError, UserError
 
 BUSY_TIMEOUT_S = 60
+
+_acting: ContextVar[str | None] = ContextVar("acting", default=None)
 
 events_table = sql.table(
     "events",
@@ -57,7 +60,7 @@ class Transaction:
         query = sql.select(events_table.c.campaign, events_table.c.payload).where(events_table.c.key == key)
         owner, payload = self._connection.execute(query).one_or_none() or (self.campaign, None)
         if payload is not None and (owner != self.campaign or payload.get("request") != _digest(request)):
-            raise UserError(f"key {key}: expected a key of its own; found it used for another request, of {owner}.")
+            raise ConflictError(f"key {key}: expected a key of its own; found it used for another request, of {owner}.")
         return tuple(event for event in self.events if event.key == key or event.key.startswith(f"{key}/"))
 
     def append(self, kind: str, payload: dict[str, Any], key: str | None = None) -> Event:
@@ -68,7 +71,7 @@ class Transaction:
             kind=kind,
             schema_version=SCHEMA_VERSION,
             payload=payload,
-            actor=_actor(),
+            actor=actor(),
             time=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             key=key or uuid.uuid4().hex,
         )
@@ -100,7 +103,7 @@ class Ledger:
         self._engine = engine
         self.place = place
         weakref.finalize(self, engine.dispose)
-        with self._reading() as connection:
+        with self.reading() as connection:
             schema = schema_of(connection)
         check_known(schema)
         if schema != STEPS[-1]:
@@ -128,26 +131,45 @@ class Ledger:
                 connection.execute(sql.select(lock))
             yield Transaction(connection, campaign)
 
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A transaction on the tables beside the events: tokens, for one."""
+        with self._told("written"), self._engine.begin() as connection:
+            yield connection
+
     def events(self, campaign: str) -> tuple[Event, ...]:
         """The events of one campaign, oldest first; empty where there is none."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return _events(connection, campaign)
 
     def campaigns(self) -> tuple[str, ...]:
         """The names of all campaigns, oldest first."""
         first = sql.select(events_table.c.campaign).where(events_table.c.revision == 1).order_by(events_table.c.id)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return tuple(connection.execute(first).scalars())
 
     def has(self, campaign: str) -> bool:
         """Whether there is a campaign of this name."""
         first = sql.select(events_table.c.id).where(events_table.c.campaign == campaign, events_table.c.revision == 1)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(first).first() is not None
+
+    def revision(self, campaign: str) -> int:
+        """The revision of the campaign's last event; 0 where there is no such campaign."""
+        last = sql.select(sql.func.max(events_table.c.revision)).where(events_table.c.campaign == campaign)
+        with self.reading() as connection:
+            return int(connection.execute(last).scalar() or 0)
+
+    def revisions(self) -> dict[str, int]:
+        """The revision of the last event of every campaign, oldest campaign first."""
+        first, last = sql.func.min(events_table.c.id), sql.func.max(events_table.c.revision)
+        query = sql.select(events_table.c.campaign, last).group_by(events_table.c.campaign).order_by(first)
+        with self.reading() as connection:
+            return {name: int(revision) for name, revision in connection.execute(query)}
 
     def head(self) -> int:
         """How many events there are in all: it grows with each."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return int(connection.execute(sql.select(sql.func.count()).select_from(events_table)).scalar_one())
 
     def close(self) -> None:
@@ -155,7 +177,8 @@ class Ledger:
         self._engine.dispose()
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A connection that only reads, to tables of the ledger's database beside the events, too."""
         try:
             with self._engine.connect() as connection:
                 yield connection.execution_options(reading=True)
@@ -168,14 +191,14 @@ class Ledger:
         try:
             yield
         except (sql.exc.OperationalError, sql.exc.InternalError, sqlite3.Error) as error:
-            raise UserError(
+            raise UnavailableError(
                 f"{self.place}: expected a ledger that can be {done}; found: {_cause(error)}. Nothing was stored. "
                 "Mend that, or choose another store with --store."
             ) from None
 
 
 def _unusable(place: str, error: BaseException) -> UserError:
-    return UserError(
+    return UnavailableError(
         f"{place}: expected a folder that a ledger can be kept in, or a database that answers; found: {_cause(error)}. "
         "Mend that, or choose another store with --store."
     )
@@ -256,7 +279,20 @@ def _numbered(key: str | None, number: int) -> str | None:
     return f"{key}/{number + 1}" if key and number else key
 
 
-def _actor() -> str:
+@contextmanager
+def acting_as(name: str) -> Iterator[None]:
+    """Inside, what is stored is by `name`, not by the user whose process this is."""
+    token = _acting.set(name)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def actor() -> str:
+    """By whom things are stored here: see `acting_as`; else the user whose process this is."""
+    if (name := _acting.get()) is not None:
+        return name
     with contextlib.suppress(OSError, KeyError):
         return getpass.getuser()
     return "unknown"

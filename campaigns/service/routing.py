@@ -1,0 +1,77 @@
+"""What the API's routes share: the desk, headers, pages, and the answers that all of them may give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Header, Path, Query, Request
+
+from campaigns.service.desk import Desk
+from campaigns.service.problems import RefusalError, refusals
+from campaigns.service.shapes import check_kept
+from surrogates.errors import UserError
+
+T = TypeVar("T")
+ETAG_PATTERN = r'^(W/)?"[0-9]{1,9}"$|^\*$'
+READING = refusals(401, 403, 404, 422, 429, 500, 503)
+WRITING = {**READING, **refusals(400, 409, 412, 413)}
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of this process."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def _key(
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern="^[A-Za-z0-9._:-]{1,64}$",
+            description="A name for this request: sent again under it, it is carried out once.",
+        ),
+    ] = None,
+) -> str | None:
+    return idempotency_key
+
+
+def _seen(
+    if_match: Annotated[
+        str | None,
+        Header(description='The ETag under which the cell was read, as in "12": refused if it changed since.'),
+    ] = None,
+) -> int | None:
+    """The revision that the editor has seen."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise RefusalError(412, f'If-Match: expected an ETag of this cell, as in "12"; found {if_match[:60]!r}.')
+    return int(text)
+
+
+def _cell_id(cell_id: Annotated[str, Path(min_length=1, max_length=100, examples=["zn-ti-001"])]) -> str:
+    try:
+        check_kept(cell_id)
+    except ValueError as error:
+        raise UserError(f"cell_id: expected {error}; found {cell_id!r}.") from None
+    return cell_id
+
+
+TheDesk = Annotated[Desk, Depends(desk_of)]
+Key = Annotated[str | None, Depends(_key)]
+Seen = Annotated[int | None, Depends(_seen)]
+CellId = Annotated[str, Depends(_cell_id)]
+Name = Annotated[str, Path(max_length=64, examples=["zn-ti"])]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=10**9)]
+
+
+def page(request: Request, things: Sequence[T], limit: int, offset: int) -> tuple[list[T], dict[str, Any]]:
+    """A part of a list, and what `shapes.Page` says of it."""
+    end = offset + limit
+    following = str(request.url.include_query_params(offset=end, limit=limit)) if end < len(things) else None
+    part = list(things[offset:end])
+    relative = following and following.split(request.url.netloc, 1)[-1]
+    return part, {"total": len(things), "limit": limit, "offset": offset, "next": relative}

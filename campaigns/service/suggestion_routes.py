@@ -1,0 +1,71 @@
+"""What to test next, and the surrogate behind it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from campaigns.service.access import Reader, Recorder
+from campaigns.service.routing import READING, WRITING, Key, Name, TheDesk
+from campaigns.service.shapes import Question, Suggestion, SurrogateDocument
+from campaigns.state import CampaignState
+from optimizer.advice import Best
+from optimizer.suggestion import CURVE_POINTS
+from surrogates.cells import Condition
+from surrogates.errors import UnknownError
+from surrogates.surrogate import Surrogate, pressure_grid
+
+router = APIRouter(tags=["suggestions"])
+Curve = Annotated[bool, Query(description="With the curve that the answer was read from.")]
+
+
+@router.post("/campaigns/{name}/suggestions", response_model=Suggestion, responses=WRITING)
+def suggest(name: Name, asked: Question, user: Recorder, desk: TheDesk, key: Key, curve: Curve = False) -> Any:
+    """Which pressure to test next, what to expect there, and why. The stored answer where nothing has changed."""
+    answer = desk.advise(name, asked.n, asked.seed, key)
+    return Suggestion.of(desk.state(name), answer, curve)
+
+
+@router.get("/campaigns/{name}/suggestions/latest", response_model=Suggestion, responses=READING)
+def latest(name: Name, user: Reader, desk: TheDesk, curve: Curve = False) -> Any:
+    """The last answer, as it was given."""
+    state = desk.state(name)
+    if state.latest is None:
+        raise UnknownError(f"campaign {name}: expected an answer; found none yet. Ask for one.")
+    return Suggestion.of(state, state.latest, curve)
+
+
+@router.get("/campaigns/{name}/surrogate", response_model=SurrogateDocument, responses=READING)
+def surrogate(
+    name: Name,
+    user: Reader,
+    desk: TheDesk,
+    pressure_kpa: Annotated[
+        list[Annotated[float, Query(gt=0, le=1e6)]] | None,
+        Query(max_length=1000, description="Pressures at which to tell the curve, kPa; default: over the rig's range."),
+    ] = None,
+) -> Any:
+    """The outcome over pressure, fitted to the cells there are now, and the best pressure for each condition."""
+    state = desk.state(name)
+
+    def told() -> list[dict[str, Any]]:
+        fitted = desk.surrogate_of(name)
+        return [_told(state, fitted, condition, pressure_kpa) for condition in state.conditions]
+
+    return {"campaign": name, "revision": state.revision, "surrogates": desk.alone(told)}
+
+
+def _told(
+    state: CampaignState, fitted: Surrogate, condition: Condition, pressure_kpa: list[float] | None
+) -> dict[str, Any]:
+    at = pressure_grid(state.rig.pressure_kpa, CURVE_POINTS) if pressure_kpa is None else pressure_kpa
+    grid = state.rig.grid()
+    best = fitted.optimum(condition, allowed_kpa=grid, tolerance_kpa=state.rig.tolerances(grid))
+    return {
+        "condition": condition,
+        "outcome": fitted.outcome,
+        **{name: [float(value) for value in values] for name, values in fitted.curve(condition, at).items()},
+        "best": {item.name: getattr(best, item.name) for item in fields(best) if item.name in Best.model_fields},
+    }
