@@ -46,7 +46,7 @@ def who_asks(request: Request, shown: HTTPAuthorizationCredentials | None) -> Us
     if session := request.cookies.get(COOKIE):
         holder = desk.tokens.in_session(session)
         if holder:
-            return User(*holder, session=session)
+            return User(holder[0], holder[1], session)
     if settings.is_private and not desk.tokens.any():
         return User(actor(), Role.MANAGE)
     return None
@@ -77,8 +77,8 @@ def needs(role: Role) -> Callable[[Request, Credentials], AsyncIterator[User]]:
 
 
 reader, recorder, manager = needs(Role.READ), needs(Role.RECORD), needs(Role.MANAGE)
-Reader = Annotated[User, Depends(reader)]
-Recorder = Annotated[User, Depends(recorder)]
+READS, RECORDS, MANAGES = [Depends(reader)], [Depends(recorder)], [Depends(manager)]
+Reader, Recorder = Annotated[User, Depends(reader)], Annotated[User, Depends(recorder)]
 Manager = Annotated[User, Depends(manager)]
 
 

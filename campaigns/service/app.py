@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from campaigns.campaign import version_of
 from campaigns.service import campaign_routes, cell_routes, problems, suggestion_routes
-from campaigns.service.access import Reader
+from campaigns.service.access import READS
 from campaigns.service.desk import Desk
 from campaigns.service.guard import Guard
 from campaigns.service.limiting import Limits
@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_api_route("/openapi.json", _document_of(app), include_in_schema=False)
+    app.add_api_route("/openapi.json", lambda: app.openapi(), dependencies=READS, include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -66,13 +66,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     torch.set_num_threads(1)
     yield
     app.state.desk.close()
-
-
-def _document_of(app: FastAPI) -> Any:
-    def openapi(user: Reader) -> dict[str, Any]:
-        return app.openapi()
-
-    return openapi
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

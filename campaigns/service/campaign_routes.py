@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from campaigns.campaign import Campaign
-from campaigns.service.access import Manager, Reader, Recorder
+from campaigns.service.access import MANAGES, READS, RECORDS
 from campaigns.service.routing import READING, WRITING, Key, Limit, Name, Offset, TheDesk, page
 from campaigns.service.shapes import (
     CampaignDocument,
@@ -24,15 +24,15 @@ from surrogates.errors import UserError
 router = APIRouter(tags=["campaigns"])
 
 
-@router.get("/campaigns", response_model=CampaignPage, responses=READING)
-def campaigns(request: Request, user: Reader, desk: TheDesk, limit: Limit = 100, offset: Offset = 0) -> Any:
+@router.get("/campaigns", response_model=CampaignPage, dependencies=READS, responses=READING)
+def campaigns(request: Request, desk: TheDesk, limit: Limit = 100, offset: Offset = 0) -> Any:
     """The campaigns of the store, oldest first."""
     names, told = page(request, desk.names(), limit, offset)
     return {"campaigns": [CampaignSummary.of(desk.state(name)) for name in names], **told}
 
 
-@router.post("/campaigns", status_code=201, response_model=CampaignDocument, responses=WRITING)
-def open_campaign(new: NewCampaign, response: Response, user: Manager, desk: TheDesk, key: Key) -> Any:
+@router.post("/campaigns", status_code=201, response_model=CampaignDocument, dependencies=MANAGES, responses=WRITING)
+def open_campaign(new: NewCampaign, response: Response, desk: TheDesk, key: Key) -> Any:
     """Open a campaign: what is tuned, in which cell, within which pressures."""
     _check_prior(new.prior)
     given = new.model_dump(exclude={"name", "condition"})
@@ -42,17 +42,16 @@ def open_campaign(new: NewCampaign, response: Response, user: Manager, desk: The
     return CampaignDocument.of(campaign.state)
 
 
-@router.get("/campaigns/{name}", response_model=CampaignDocument, responses=READING)
-def campaign(name: Name, user: Reader, desk: TheDesk) -> Any:
+@router.get("/campaigns/{name}", response_model=CampaignDocument, dependencies=READS, responses=READING)
+def campaign(name: Name, desk: TheDesk) -> Any:
     """A campaign as it stands: what is sought, its cells, and the last answer."""
     return CampaignDocument.of(desk.state(name))
 
 
-@router.get("/campaigns/{name}/history", response_model=HistoryPage, responses=READING)
+@router.get("/campaigns/{name}/history", response_model=HistoryPage, dependencies=READS, responses=READING)
 def history(
     request: Request,
     name: Name,
-    user: Reader,
     desk: TheDesk,
     cell_id: Annotated[str | None, Query(max_length=100, description="Only what speaks of this cell.")] = None,
     limit: Limit = 100,
@@ -63,15 +62,15 @@ def history(
     return {"events": [vars(line) for line in lines], **told}
 
 
-@router.post("/campaigns/{name}/undo", response_model=EventLine, responses=WRITING)
-def undo(name: Name, which: Undoing, user: Recorder, desk: TheDesk, key: Key) -> Any:
+@router.post("/campaigns/{name}/undo", response_model=EventLine, dependencies=RECORDS, responses=WRITING)
+def undo(name: Name, which: Undoing, desk: TheDesk, key: Key) -> Any:
     """Undo an event; an undoing can be undone, too."""
     event = desk.campaign(name).undo(which.revision, key=key)
     return vars(desk.lines(name)[event.revision - 1])
 
 
-@router.post("/campaigns/{name}/close", response_model=CampaignDocument, responses=WRITING)
-def close(name: Name, why: Closing, user: Manager, desk: TheDesk, key: Key) -> Any:
+@router.post("/campaigns/{name}/close", response_model=CampaignDocument, dependencies=MANAGES, responses=WRITING)
+def close(name: Name, why: Closing, desk: TheDesk, key: Key) -> Any:
     """Say that a campaign is finished; undoing that event opens it again."""
     desk.campaign(name).close(why.reason, seed=why.seed, key=key)
     return CampaignDocument.of(desk.state(name))

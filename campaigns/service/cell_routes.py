@@ -10,28 +10,29 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from campaigns.edits import no_such_cell
-from campaigns.service.access import Reader, Recorder
+from campaigns.edits import CHANGEABLE, no_such_cell
+from campaigns.service.access import READS, RECORDS
 from campaigns.service.desk import Desk
 from campaigns.service.routing import READING, WRITING, CellId, Key, Limit, Name, Offset, Seen, TheDesk, page
 from campaigns.service.shapes import CellPage, Changes, Correction, EventLine, Merged, NewCells, Reason, Seed
 from optimizer.advice import Stopping
 from surrogates.cells import Cell
+from surrogates.errors import UserError
 
 router = APIRouter(tags=["cells"])
 ETAG = {"headers": {"ETag": {"description": "Revision of the cell's last event.", "schema": {"type": "string"}}}}
 
 
-@router.get("/campaigns/{name}/cells", response_model=CellPage, response_model_exclude_none=False, responses=READING)
-def cells(request: Request, name: Name, user: Reader, desk: TheDesk, limit: Limit = 100, offset: Offset = 0) -> Any:
+@router.get("/campaigns/{name}/cells", response_model=CellPage, dependencies=READS, responses=READING)
+def cells(request: Request, name: Name, desk: TheDesk, limit: Limit = 100, offset: Offset = 0) -> Any:
     """The cells of a campaign, in the order in which they were built."""
     state = desk.state(name)
     part, told = page(request, state.cells, limit, offset)
     return {"cells": part, "revision": state.revision, **told}
 
 
-@router.post("/campaigns/{name}/cells", status_code=201, response_model=Merged, responses=WRITING)
-def add_cells(name: Name, new: NewCells, user: Recorder, desk: TheDesk, key: Key) -> Any:
+@router.post("/campaigns/{name}/cells", status_code=201, response_model=Merged, dependencies=RECORDS, responses=WRITING)
+def add_cells(name: Name, new: NewCells, desk: TheDesk, key: Key) -> Any:
     """Add cells, all or none; rows that are there already and unchanged are passed over."""
     campaign = desk.campaign(name)
     conditions = campaign.state.conditions
@@ -42,20 +43,26 @@ def add_cells(name: Name, new: NewCells, user: Recorder, desk: TheDesk, key: Key
     return {"campaign": name, "revision": desk.state(name).revision, **told}
 
 
-@router.get("/campaigns/{name}/cells/{cell_id:path}/stopping", response_model=Stopping, responses=READING)
-def should_stop(name: Name, cell_id: CellId, user: Reader, desk: TheDesk, seed: Annotated[Seed, Query()] = 0) -> Any:
+@router.get(
+    "/campaigns/{name}/cells/{cell_id:path}/stopping", response_model=Stopping, dependencies=READS, responses=READING
+)
+def should_stop(name: Name, cell_id: CellId, desk: TheDesk, seed: Annotated[Seed, Query()] = 0) -> Any:
     """Whether a running cell should give its channel to a new one, and why."""
     _check_there(desk, name, cell_id)
     return desk.should_stop(name, cell_id, seed)
 
 
-@router.post("/campaigns/{name}/cells/{cell_id:path}/corrections", response_model=Cell, responses=WRITING | {200: ETAG})
+@router.post(
+    "/campaigns/{name}/cells/{cell_id:path}/corrections",
+    response_model=Cell,
+    dependencies=RECORDS,
+    responses=WRITING | {200: ETAG},
+)
 def correct(
     name: Name,
     cell_id: CellId,
     said: Correction,
     response: Response,
-    user: Recorder,
     desk: TheDesk,
     key: Key,
     seen: Seen,
@@ -65,23 +72,30 @@ def correct(
     return _shown(desk, name, cell_id, response)
 
 
-@router.post("/campaigns/{name}/cells/{cell_id:path}/withdrawal", response_model=EventLine, responses=WRITING)
-def withdraw(name: Name, cell_id: CellId, why: Reason, user: Recorder, desk: TheDesk, key: Key, seen: Seen) -> Any:
+@router.post(
+    "/campaigns/{name}/cells/{cell_id:path}/withdrawal",
+    response_model=EventLine,
+    dependencies=RECORDS,
+    responses=WRITING,
+)
+def withdraw(name: Name, cell_id: CellId, why: Reason, desk: TheDesk, key: Key, seen: Seen) -> Any:
     """Take a cell that should not be there out of the table; undoing the event brings it back."""
     event = desk.campaign(name).withdraw(cell_id, why.reason, key=key, seen_revision=seen)
     return vars(desk.lines(name)[event.revision - 1])
 
 
-@router.get("/campaigns/{name}/cells/{cell_id:path}", response_model=Cell, responses=READING | {200: ETAG})
-def cell(name: Name, cell_id: CellId, response: Response, user: Reader, desk: TheDesk) -> Any:
+@router.get(
+    "/campaigns/{name}/cells/{cell_id:path}", response_model=Cell, dependencies=READS, responses=READING | {200: ETAG}
+)
+def cell(name: Name, cell_id: CellId, response: Response, desk: TheDesk) -> Any:
     """One cell."""
     return _shown(desk, name, cell_id, response)
 
 
-@router.patch("/campaigns/{name}/cells/{cell_id:path}", response_model=Cell, responses=WRITING | {200: ETAG})
-def record(
-    name: Name, cell_id: CellId, said: Changes, response: Response, user: Recorder, desk: TheDesk, key: Key, seen: Seen
-) -> Any:
+@router.patch(
+    "/campaigns/{name}/cells/{cell_id:path}", response_model=Cell, dependencies=RECORDS, responses=WRITING | {200: ETAG}
+)
+def record(name: Name, cell_id: CellId, said: Changes, response: Response, desk: TheDesk, key: Key, seen: Seen) -> Any:
     """Record what became known of a cell; one that is not in the table yet is built: a suggested id brings its pressure
     and condition, any other needs pressure_kpa."""
     changes = _columns(said.model_extra or {})
@@ -105,13 +119,9 @@ def _check_there(desk: Desk, name: str, cell_id: str) -> Cell:
 
 
 def _columns(changes: dict[str, Any]) -> dict[str, Any]:
-    """Columns by name, but for those that are arguments of the verbs themselves, which no column is."""
-    reserved = {"key", "seen_revision", "reason", "cell_id", "self"} & set(changes)
-    if reserved:
-        from surrogates.cells import COLUMNS
-        from surrogates.errors import UserError
-
+    """Columns by name: anything else might be an argument of the verb."""
+    if unknown := sorted(set(changes) - set(CHANGEABLE)):
         raise UserError(
-            f"changes: expected columns of the table; found {sorted(reserved)[0]}. Known: {', '.join(COLUMNS[1:])}."
+            f"changes: expected columns of the table of cells; found {unknown[0][:80]}. Known: {', '.join(CHANGEABLE)}."
         )
     return changes

@@ -36,10 +36,10 @@ log = logging.getLogger("stackpress.service")
 class OneProblem(BaseModel):
     """One thing wrong: where, what was expected, what was found, and what to do."""
 
-    field: str = Field("", examples=["row 3, coulombic_efficiency"])
-    expected: str = Field("", examples=["a fraction between 0 and 1"])
-    found: str = Field("", examples=["98.4"])
-    remedy: str = Field("", examples=["That is a percentage: divide by 100."])
+    field: str = Field(default="", examples=["row 3, coulombic_efficiency"])
+    expected: str = Field(default="", examples=["a fraction between 0 and 1"])
+    found: str = Field(default="", examples=["98.4"])
+    remedy: str = Field(default="", examples=["That is a percentage: divide by 100."])
 
 
 class ProblemDocument(BaseModel):
@@ -64,8 +64,8 @@ class ProblemDocument(BaseModel):
     title: str
     status: int
     detail: str
-    request_id: str = Field("", description="Under this the service's log tells of the request.")
-    problems: list[OneProblem] = []
+    request_id: str = Field(default="", description="Under this the service's log tells of the request.")
+    problems: list[OneProblem] = Field(default=[])
 
 
 class RefusalError(Exception):

@@ -24,13 +24,13 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="The same seed gives
 Text = Annotated[str, Field(max_length=1000)]
 CellId = Annotated[str, Field(min_length=1, max_length=100)]
 
-CONDITION = {
+CONDITION: dict[str, Any] = {
     "electrode_pair": "Zn||Ti",
     "electrolyte": "1 M ZnSO4",
     "current_density": 1.0,
     "current_density_unit": "mA/cm2",
 }
-CELL = {"cell_id": "zn-ti-001", "pressure_kpa": 300, "status": "ended", "cycle_life_h": 96.5, "end_reason": "short"}
+CELL: dict[str, Any] = {"cell_id": "zn-ti-001", "pressure_kpa": 300, "status": "ended", "cycle_life_h": 96.5, "end_reason": "short"}
 
 
 class Body(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from campaigns.service.access import Reader, Recorder
+from campaigns.service.access import READS, RECORDS
 from campaigns.service.routing import READING, WRITING, Key, Name, TheDesk
 from campaigns.service.shapes import Question, Suggestion, SurrogateDocument
 from campaigns.state import CampaignState
@@ -21,15 +21,15 @@ router = APIRouter(tags=["suggestions"])
 Curve = Annotated[bool, Query(description="With the curve that the answer was read from.")]
 
 
-@router.post("/campaigns/{name}/suggestions", response_model=Suggestion, responses=WRITING)
-def suggest(name: Name, asked: Question, user: Recorder, desk: TheDesk, key: Key, curve: Curve = False) -> Any:
+@router.post("/campaigns/{name}/suggestions", response_model=Suggestion, dependencies=RECORDS, responses=WRITING)
+def suggest(name: Name, asked: Question, desk: TheDesk, key: Key, curve: Curve = False) -> Any:
     """Which pressure to test next, what to expect there, and why. The stored answer where nothing has changed."""
     answer = desk.advise(name, asked.n, asked.seed, key)
     return Suggestion.of(desk.state(name), answer, curve)
 
 
-@router.get("/campaigns/{name}/suggestions/latest", response_model=Suggestion, responses=READING)
-def latest(name: Name, user: Reader, desk: TheDesk, curve: Curve = False) -> Any:
+@router.get("/campaigns/{name}/suggestions/latest", response_model=Suggestion, dependencies=READS, responses=READING)
+def latest(name: Name, desk: TheDesk, curve: Curve = False) -> Any:
     """The last answer, as it was given."""
     state = desk.state(name)
     if state.latest is None:
@@ -37,10 +37,9 @@ def latest(name: Name, user: Reader, desk: TheDesk, curve: Curve = False) -> Any
     return Suggestion.of(state, state.latest, curve)
 
 
-@router.get("/campaigns/{name}/surrogate", response_model=SurrogateDocument, responses=READING)
+@router.get("/campaigns/{name}/surrogate", response_model=SurrogateDocument, dependencies=READS, responses=READING)
 def surrogate(
     name: Name,
-    user: Reader,
     desk: TheDesk,
     pressure_kpa: Annotated[
         list[Annotated[float, Query(gt=0, le=1e6)]] | None,
