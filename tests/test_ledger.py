@@ -178,7 +178,7 @@ OLD = {
 def test_an_older_ledger_is_backed_up_and_brought_up(store: Path) -> None:
     unversioned(store)
     assert Ledger.open(store).events("a") == (Event(**OLD),)
-    backup = sql.create_engine(f"sqlite:///{store / 'ledger.before-{STEPS[-1]}.db'}")
+    backup = sql.create_engine(f"sqlite:///{store}/ledger.before-{STEPS[-1]}.db")
     with backup.connect() as connection:
         assert not sql.inspect(connection).has_table(VERSION_TABLE)
         assert connection.execute(sql.select(events_table.c.key)).scalars().all() == ["k"]

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from campaigns.campaign import version_of
-from campaigns.service import campaign_routes, cell_routes, problems, suggestion_routes
+from campaigns.service import campaign_routes, cell_routes, file_routes, problems, sessions, suggestion_routes
 from campaigns.service.access import READS
 from campaigns.service.desk import Desk
 from campaigns.service.guard import Guard
@@ -21,6 +21,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     campaign_routes.router,
     cell_routes.router,
     suggestion_routes.router,
+    file_routes.router,
+    sessions.router,
     # routers of jobs, notices, the bench page and operations are added here
 )
 

@@ -14,6 +14,7 @@ from campaigns.service.shapes import (
     CampaignPage,
     CampaignSummary,
     Closing,
+    ComparisonDocument,
     EventLine,
     HistoryPage,
     NewCampaign,
@@ -60,6 +61,20 @@ def history(
     """What happened, oldest first: who, when, what."""
     lines, told = page(request, desk.lines(name, cell_id), limit, offset)
     return {"events": [vars(line) for line in lines], **told}
+
+
+@router.get("/comparison", response_model=ComparisonDocument, dependencies=READS, responses=READING)
+def compare(
+    desk: TheDesk,
+    name: Annotated[list[str], Query(min_length=2, max_length=6, description="Two to six campaigns.")],
+) -> Any:
+    """Campaigns side by side, from their last answers: what they cost, what they found, whether they agree."""
+    from campaigns.comparison import compare as side_by_side
+    from campaigns.comparison_text import document, sentences
+
+    campaigns = [desk.campaign(each) for each in dict.fromkeys(name)]
+    found = side_by_side([item.state for item in campaigns], {item.name: item.moved() for item in campaigns})
+    return {**document(found), "sentences": list(sentences(found))}
 
 
 @router.post("/campaigns/{name}/undo", response_model=EventLine, dependencies=RECORDS, responses=WRITING)

@@ -22,10 +22,11 @@ from surrogates.errors import UnknownError
 from surrogates.prior import Prior
 
 if TYPE_CHECKING:
+    from campaigns.figure import ImageKind
     from optimizer.advice import Advice, Stopping
     from surrogates.surrogate import Surrogate
 
-MOST_STATES, MOST_FITS, MOST_ANSWERS = 64, 64, 256
+MOST_STATES, MOST_FITS, MOST_ANSWERS, MOST_FIGURES = 64, 64, 256, 64
 T = TypeVar("T")
 
 
@@ -66,6 +67,7 @@ class Desk(Source):
         self._states: Kept[tuple[CampaignState, dict[str, int]]] = Kept(MOST_STATES)
         self._fits: Kept[Surrogate] = Kept(MOST_FITS)
         self._answers: Kept[Suggestion] = Kept(MOST_ANSWERS)
+        self._figures: Kept[bytes] = Kept(MOST_FIGURES)
         self._fitting = threading.RLock()
 
     def names(self) -> tuple[str, ...]:
@@ -119,6 +121,17 @@ class Desk(Source):
         with self._fitting:
             return super().advice(state, cells, n, seed)
 
+    def figure(self, name: str, kind: ImageKind, number: int = 1) -> bytes:
+        """The picture of the last answer about the campaign's condition `number`; raises `UnknownError`."""
+        state = self.state(name)
+        advice = state.latest.advice if state.latest else ()
+        if number > len(advice):
+            raise UnknownError(
+                f"campaign {name}: expected an answer about condition {number}; found {len(advice)}. Ask for one first."
+            )
+        key = (name, state.revision, kind, number)
+        return self._figures.get(key) or self._figures.put(key, self.alone(lambda: _drawn(state, number, kind)))
+
     def alone(self, work: Callable[[], T]) -> T:
         """Do something that fits or draws while nothing else does."""
         with self._fitting:
@@ -148,6 +161,13 @@ class Desk(Source):
         if state.history == "none":
             return state.revision
         return tuple(self.ledger.revisions().items())
+
+
+def _drawn(state: CampaignState, number: int, kind: ImageKind) -> bytes:
+    from campaigns.figure import draw, image
+
+    assert state.latest is not None
+    return image(draw(state, state.latest.advice[number - 1]), kind)
 
 
 def _changes(events: Sequence[Event]) -> dict[str, int]:

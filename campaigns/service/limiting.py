@@ -44,12 +44,17 @@ class Limits:
 
 def limited(request: Request, name: str | None, failed: bool) -> None:
     """Count a request of `name`, or of nobody known; `failed`: a token was shown that is none."""
-    limits: Limits = request.app.state.limits
-    address = address_of(request)
+    limits, address = limits_of(request), address_of(request)
     if failed:
         limits.check_failures(address)
         limits.failure(address)
     limits.request(f"user {name}" if name else f"address {address}")
+
+
+def limits_of(request: Request) -> Limits:
+    """The counts of this worker."""
+    limits: Limits = request.app.state.limits
+    return limits
 
 
 def address_of(request: Request) -> str:

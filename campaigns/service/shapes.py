@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
+from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from campaigns.instruments.cycles import Kind, Plating
 from campaigns.state import CampaignState
 from campaigns.state import Suggestion as Answer
 from optimizer.advice import Advice, Best, Curve
 from optimizer.goal import STOP_GAIN, Goal
 from optimizer.rig import Rig
-from surrogates.cells import Cell, Condition
+from surrogates.cells import Cell, Condition, EndReason
 
 LARGEST = 1e300
 MOST_ROWS = 10_000
@@ -30,7 +32,13 @@ CONDITION: dict[str, Any] = {
     "current_density": 1.0,
     "current_density_unit": "mA/cm2",
 }
-CELL: dict[str, Any] = {"cell_id": "zn-ti-001", "pressure_kpa": 300, "status": "ended", "cycle_life_h": 96.5, "end_reason": "short"}
+CELL: dict[str, Any] = {
+    "cell_id": "zn-ti-001",
+    "pressure_kpa": 300,
+    "status": "ended",
+    "cycle_life_h": 96.5,
+    "end_reason": "short",
+}
 
 
 class Body(BaseModel):
@@ -359,6 +367,73 @@ class Merged(BaseModel):
     unchanged: list[str]
     withdrawn: list[str]
     notes: list[str] = []
+
+
+class TablePreview(BaseModel):
+    """What a table of cells holds; nothing is stored."""
+
+    cells: list[Cell]
+    notes: list[str]
+
+
+class TableUpload(Body):
+    """A table of cells: .csv, .tsv, .txt, .xlsx or .parquet; the file's name tells which."""
+
+    file: UploadFile
+    correct: bool = False
+
+
+class ExportUpload(Body):
+    """A cycler's export, and what only its owner knows; as `stackpress add --kind ...`."""
+
+    file: UploadFile
+    cell_id: CellId
+    pressure_kpa: Annotated[float, Field(gt=0, le=1e6, description="Initial stacking pressure, kPa.")] | None = None
+    kind: Annotated[Kind, Field(description="What the cell is. Never guessed.")] | None = None
+    plating: Plating = "first"
+    formation: Annotated[int, Field(ge=0, le=10**6)] = 0
+    reference_cycle: Annotated[int, Field(ge=1, le=10**6)] = 1
+    retention_cycles: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    end_of_life: Annotated[float, Field(gt=0, lt=1)] | None = None
+    reservoir: bool = False
+    active_mass_mg: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    electrode_mm: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    channel: Annotated[str, Field(max_length=200)] | None = None
+    status: Literal["running", "ended", "stopped", "invalid"] | None = None
+    end_reason: EndReason | None = None
+
+
+class ExportPreview(BaseModel):
+    """What was detected in a cycler's export; nothing is stored. `row`: the columns of the cell, once `kind` is said."""
+
+    file: str
+    format: str
+    records: int
+    duration_h: float
+    voltage_v: list[float | None]
+    half_cycles: int
+    columns: list[str]
+    row: dict[str, Value] | None
+    evidence: list[str]
+    notes: list[str]
+
+
+class Imported(BaseModel):
+    """What became of a cell whose test was read: added, updated or unchanged."""
+
+    cell_id: str
+    what: Literal["added", "updated", "unchanged"]
+    cell: Cell
+    notes: list[str]
+
+
+class ComparisonDocument(BaseModel):
+    """Campaigns side by side, from their last answers, as `stackpress compare --json`; and in sentences."""
+
+    same_work: bool
+    campaigns: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
+    sentences: list[str]
 
 
 class ConditionSurrogate(BaseModel):
