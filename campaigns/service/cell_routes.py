@@ -44,7 +44,7 @@ def add_cells(name: Name, new: NewCells, desk: TheDesk, key: Key) -> Any:
 
 
 @router.get(
-    "/campaigns/{name}/cells/{cell_id:path}/stopping", response_model=Stopping, dependencies=READS, responses=READING
+    "/campaigns/{name}/cells/{cell_id:cell}/stopping", response_model=Stopping, dependencies=READS, responses=READING
 )
 def should_stop(name: Name, cell_id: CellId, desk: TheDesk, seed: Annotated[Seed, Query()] = 0) -> Any:
     """Whether a running cell should give its channel to a new one, and why."""
@@ -53,7 +53,7 @@ def should_stop(name: Name, cell_id: CellId, desk: TheDesk, seed: Annotated[Seed
 
 
 @router.post(
-    "/campaigns/{name}/cells/{cell_id:path}/corrections",
+    "/campaigns/{name}/cells/{cell_id:cell}/corrections",
     response_model=Cell,
     dependencies=RECORDS,
     responses=WRITING | {200: ETAG},
@@ -73,7 +73,7 @@ def correct(
 
 
 @router.post(
-    "/campaigns/{name}/cells/{cell_id:path}/withdrawal",
+    "/campaigns/{name}/cells/{cell_id:cell}/withdrawal",
     response_model=EventLine,
     dependencies=RECORDS,
     responses=WRITING,
@@ -85,7 +85,7 @@ def withdraw(name: Name, cell_id: CellId, why: Reason, desk: TheDesk, key: Key, 
 
 
 @router.get(
-    "/campaigns/{name}/cells/{cell_id:path}", response_model=Cell, dependencies=READS, responses=READING | {200: ETAG}
+    "/campaigns/{name}/cells/{cell_id:cell}", response_model=Cell, dependencies=READS, responses=READING | {200: ETAG}
 )
 def cell(name: Name, cell_id: CellId, response: Response, desk: TheDesk) -> Any:
     """One cell."""
@@ -93,7 +93,7 @@ def cell(name: Name, cell_id: CellId, response: Response, desk: TheDesk) -> Any:
 
 
 @router.patch(
-    "/campaigns/{name}/cells/{cell_id:path}", response_model=Cell, dependencies=RECORDS, responses=WRITING | {200: ETAG}
+    "/campaigns/{name}/cells/{cell_id:cell}", response_model=Cell, dependencies=RECORDS, responses=WRITING | {200: ETAG}
 )
 def record(name: Name, cell_id: CellId, said: Changes, response: Response, desk: TheDesk, key: Key, seen: Seen) -> Any:
     """Record what became known of a cell; one that is not in the table yet is built: a suggested id brings its pressure

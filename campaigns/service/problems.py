@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from surrogates.errors import ConflictError, MovedError, Problem, TableError, UnavailableError, UnknownError, UserError
 
@@ -151,7 +152,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail), (), _id(request), error.headers)
+        headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+        return problem(error.status_code, str(error.detail), (), _id(request), headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -165,6 +167,15 @@ def install(app: FastAPI) -> None:
         log.error("a fault answering %s %s [%s]", request.method, request.url.path, _id(request), exc_info=error)
         detail = "A fault of stackpress, not of yours. Tell whoever runs the service this request_id; its log has more."
         return problem(500, detail, (), _id(request))
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes of a path."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(found))
 
 
 def _of_detail(detail: Mapping[str, Any]) -> OneProblem:

@@ -6,16 +6,35 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request
+from starlette.convertors import Convertor, register_url_convertor
 
 from campaigns.service.desk import Desk
-from campaigns.service.problems import RefusalError, refusals
+from campaigns.service.problems import refusals
 from campaigns.service.shapes import check_kept
 from surrogates.errors import UserError
 
 T = TypeVar("T")
-ETAG_PATTERN = r'^(W/)?"[0-9]{1,9}"$|^\*$'
+OF_A_CELL = ("stopping", "corrections", "withdrawal")
+"""What stands after a cell's id in a path."""
 READING = refusals(401, 403, 404, 422, 429, 500, 503)
 WRITING = {**READING, **refusals(400, 409, 412, 413)}
+
+
+class CellIdConvertor(Convertor[str]):
+    """A cell's id in a path, slashes and all."""
+
+    regex = rf"(?:(?!/(?:{'|'.join(OF_A_CELL)})$).)+"
+
+    def convert(self, value: str) -> str:
+        """The id as it stands in the path."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The id as it stands in the path."""
+        return value
+
+
+register_url_convertor("cell", CellIdConvertor())
 
 
 def desk_of(request: Request) -> Desk:
@@ -39,16 +58,14 @@ def _key(
 def _seen(
     if_match: Annotated[
         str | None,
-        Header(description='The ETag under which the cell was read, as in "12": refused if it changed since.'),
+        Header(
+            pattern=r'^((W/)?"[0-9]{1,9}"|\*)$',
+            description='The ETag under which the cell was read, as in "12": refused if it changed since.',
+        ),
     ] = None,
 ) -> int | None:
     """The revision that the editor has seen."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    text = if_match.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise RefusalError(412, f'If-Match: expected an ETag of this cell, as in "12"; found {if_match[:60]!r}.')
-    return int(text)
+    return None if if_match in (None, "*") else int(str(if_match).removeprefix("W/").strip('"'))
 
 
 def _cell_id(cell_id: Annotated[str, Path(min_length=1, max_length=100, examples=["zn-ti-001"])]) -> str:

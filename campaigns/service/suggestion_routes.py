@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from campaigns.service.access import READS, RECORDS
 from campaigns.service.routing import READING, WRITING, Key, Name, TheDesk
@@ -42,7 +43,7 @@ def surrogate(
     name: Name,
     desk: TheDesk,
     pressure_kpa: Annotated[
-        list[Annotated[float, Query(gt=0, le=1e6)]] | None,
+        list[Annotated[float, Field(ge=1e-3, le=1e6)]] | None,
         Query(max_length=1000, description="Pressures at which to tell the curve, kPa; default: over the rig's range."),
     ] = None,
 ) -> Any:
