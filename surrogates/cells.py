@@ -33,6 +33,8 @@ RESULTS = ("cycle_life_h", "cycle_life_cycles", "coulombic_efficiency", "capacit
 
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+_PAIR = {"pattern": r"^\s*[^|\s][^|]*\|\|\s*[^|\s][^|]*$", "examples": ["Zn||VO2"]}
+Pair = Annotated[Name, Field(json_schema_extra=_PAIR)]
 
 
 def _electrode_pair(text: str) -> str:
@@ -52,7 +54,7 @@ class Condition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
-    electrode_pair: Name
+    electrode_pair: Pair
     electrolyte: Name
     current_density: Positive
     current_density_unit: CurrentUnit
@@ -72,7 +74,7 @@ class Cell(BaseModel):
     )
 
     cell_id: Annotated[str, Field(min_length=1, max_length=100)]
-    electrode_pair: Name
+    electrode_pair: Pair
     electrolyte: Name
     pressure_kpa: Annotated[float, Field(gt=0, le=1e6)]
     pressure_sd_kpa: Annotated[float, Field(ge=0)] | None = None

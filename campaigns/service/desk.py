@@ -6,10 +6,11 @@ revisions in the ledger, and what is kept counts only where they are the same.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from campaigns.campaign import NAME, Campaign
 from campaigns.events import Event, cells_named, current
@@ -18,7 +19,7 @@ from campaigns.service.tokens import Tokens
 from campaigns.source import Source
 from campaigns.state import CampaignState, Suggestion, data_hash, fold
 from surrogates.cells import Cell
-from surrogates.errors import UnknownError
+from surrogates.errors import UnknownError, UserError
 from surrogates.prior import Prior
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from surrogates.surrogate import Surrogate
 
 MOST_STATES, MOST_FITS, MOST_ANSWERS, MOST_FIGURES = 64, 64, 256, 64
+PROJECT_AFTER_S = 5.0
 T = TypeVar("T")
 
 
@@ -68,6 +70,8 @@ class Desk(Source):
         self._fits: Kept[Surrogate] = Kept(MOST_FITS)
         self._answers: Kept[Suggestion] = Kept(MOST_ANSWERS)
         self._figures: Kept[bytes] = Kept(MOST_FIGURES)
+        self._projecting = threading.Lock()
+        self._waiting: threading.Timer | None = None
         self._fitting = threading.RLock()
 
     def names(self) -> tuple[str, ...]:
@@ -119,7 +123,9 @@ class Desk(Source):
     def advice(self, state: CampaignState, cells: Sequence[Cell], n: int, seed: int) -> tuple[Advice, ...]:
         """As of every `Source`, one at a time: torch would use both cores for each, and readers need the other."""
         with self._fitting:
-            return super().advice(state, cells, n, seed)
+            advice = super().advice(state, cells, n, seed)
+        check_finite([item.model_dump() for item in advice], f"campaign {state.name}")
+        return advice
 
     def figure(self, name: str, kind: ImageKind, number: int = 1) -> bytes:
         """The picture of the last answer about the campaign's condition `number`; raises `UnknownError`."""
@@ -138,8 +144,26 @@ class Desk(Source):
             return work()
 
     def close(self) -> None:
-        """Give the database's connections back."""
+        """Project what still waits for it, and give the database's connections back."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._project_now()
         self.ledger.close()
+
+    def project(self) -> None:
+        """Bring MLflow up to the ledger soon: once for all that is stored meanwhile, in a process of its own."""
+        with self._projecting:
+            if self._waiting is None:
+                self._waiting = threading.Timer(PROJECT_AFTER_S, self._project_now)
+                self._waiting.daemon = True
+                self._waiting.start()
+
+    def _project_now(self) -> None:
+        from campaigns.background import sync_in_background
+
+        with self._projecting:
+            self._waiting = None
+        sync_in_background(self.store)
 
     def _kept(self, name: str) -> tuple[CampaignState, dict[str, int]]:
         revision = self._check(name)
@@ -168,6 +192,22 @@ def _drawn(state: CampaignState, number: int, kind: ImageKind) -> bytes:
 
     assert state.latest is not None
     return image(draw(state, state.latest.advice[number - 1]), kind)
+
+
+def check_finite(document: Any, what: str) -> None:
+    """Raise `UserError` where an answer holds a number that is none: it can be neither stored nor sent."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(
+                f"{what}: expected an answer in numbers; found one beyond all bounds. A current density, life or "
+                "pressure is off by many powers of ten: correct it."
+            )
 
 
 def _changes(events: Sequence[Event]) -> dict[str, int]:

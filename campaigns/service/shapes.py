@@ -7,22 +7,26 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
 from campaigns.instruments.cycles import Kind, Plating
 from campaigns.state import CampaignState
 from campaigns.state import Suggestion as Answer
+from campaigns.tables import NUMERIC
 from optimizer.advice import Advice, Best, Curve
 from optimizer.goal import STOP_GAIN, Goal
 from optimizer.rig import Rig
-from surrogates.cells import Cell, Condition, EndReason
+from surrogates.cells import COLUMNS, Cell, Condition, EndReason
+from surrogates.outcomes import OutcomeName
 
 LARGEST = 1e300
-MOST_ROWS = 10_000
+MOST_ROWS = 1000
 
 Value = str | float | int | bool | None
 """What a column of a cell may hold."""
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="The same seed gives the same answer.")]
+Number = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
 Text = Annotated[str, Field(max_length=1000)]
 CellId = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -39,6 +43,36 @@ CELL: dict[str, Any] = {
     "cycle_life_h": 96.5,
     "end_reason": "short",
 }
+
+
+def _row_schema() -> dict[str, Any]:
+    """Columns of the table of cells, each of which may be absent or null; others are kept as they came."""
+    columns = Cell.model_json_schema()["properties"]
+    nullable = {name: rule if "anyOf" in rule else _or_null(rule) for name, rule in columns.items()}
+    return {"type": "object", "properties": nullable, "additionalProperties": {"anyOf": _SCALARS}}
+
+
+def _or_null(rule: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [rule, {"type": "null"}], "title": rule.get("title", "")}
+
+
+def _check_row(row: dict[str, Value]) -> dict[str, Value]:
+    """JSON tells numbers from text, so a number in quotes, or true for 1, is a mistake."""
+    for column, value in row.items():
+        if value is None or column not in COLUMNS:
+            continue
+        if column in NUMERIC and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"a number in {column}")
+        if column not in NUMERIC and not isinstance(value, str):
+            raise ValueError(f"text in {column}")
+    return row
+
+
+_SCALARS = [{"type": kind} for kind in ("string", "number", "boolean", "null")]
+Row = Annotated[dict[str, Value], AfterValidator(_check_row), WithJsonSchema(_row_schema())]
+_CHANGES = {name: rule for name, rule in _row_schema()["properties"].items() if name != "cell_id"}
+_CORRECTED = {"type": "object", "properties": _CHANGES, "additionalProperties": False, "minProperties": 1}
+NAMED = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class Body(BaseModel):
@@ -86,24 +120,24 @@ class NewCampaign(Body):
         }
     )
 
-    name: Annotated[str, Field(max_length=64, description="Letters, digits, dots, dashes and underscores.")]
+    name: Annotated[str, Field(pattern=NAMED, description="Letters, digits, dots, dashes and underscores.")]
     condition: Condition | Annotated[list[Condition], Field(min_length=1, max_length=20)]
-    pressure_kpa: tuple[float, float] = (10.0, 2000.0)
-    objective: str | Annotated[list[str], Field(min_length=1, max_length=3)] = "cycle_life_h"
+    pressure_kpa: tuple[Number, Number] = (10.0, 2000.0)
+    objective: OutcomeName | Annotated[list[OutcomeName], Field(min_length=1, max_length=3)] = "cycle_life_h"
     subject_to: Annotated[list[Text], Field(max_length=10)] = []
     per: Literal["cell", "channel-day"] = "cell"
-    stop_gain: float = STOP_GAIN
-    step_kpa: float | None = None
-    allowed_kpa: Annotated[list[float], Field(max_length=1000)] | None = None
-    tolerance_kpa: float = 0.0
-    tolerance_percent: float = 0.0
-    one_pressure: bool = False
-    channels: int | None = None
-    max_test_h: float | None = None
+    stop_gain: Number = STOP_GAIN
+    step_kpa: Number | None = None
+    allowed_kpa: Annotated[list[Number], Field(max_length=1000)] | None = None
+    tolerance_kpa: Number = 0.0
+    tolerance_percent: Number = 0.0
+    one_pressure: StrictBool = False
+    channels: Whole | None = None
+    max_test_h: Number | None = None
     prior: Annotated[str, Field(max_length=64, description="The name of a prior; see `stackpress prior list`.")] = (
         "default"
     )
-    programme: Annotated[str, Field(max_length=64)] = "default"
+    programme: Annotated[str, Field(pattern=NAMED)] = "default"
     history: str | Annotated[list[str], Field(max_length=100)] = "programme"
     citation: Text | None = None
 
@@ -113,9 +147,9 @@ class NewCells(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"cells": [CELL], "source": "glovebox notebook 7"}]})
 
-    cells: Annotated[list[dict[str, Value]], Field(min_length=1, max_length=MOST_ROWS)]
+    cells: Annotated[list[Row], Field(min_length=1, max_length=MOST_ROWS)]
     source: Text = "HTTP"
-    correct: Annotated[bool, Field(description="Correct cells that are there already and differ.")] = False
+    correct: Annotated[StrictBool, Field(description="Correct cells that are there already and differ.")] = False
 
 
 class Changes(Body):
@@ -124,11 +158,17 @@ class Changes(Body):
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={
-            "additionalProperties": {"anyOf": [{"type": t} for t in ("string", "number", "boolean", "null")]},
+            "properties": _CHANGES,
+            "additionalProperties": False,
             "examples": [{"status": "ended", "cycle_life_h": 96.5, "end_reason": "short"}],
         },
     )
     __pydantic_extra__: dict[str, Value]
+
+    @model_validator(mode="after")
+    def _is_a_row(self) -> Changes:
+        _check_row(self.__pydantic_extra__)
+        return self
 
 
 class Correction(Body):
@@ -138,7 +178,7 @@ class Correction(Body):
         json_schema_extra={"examples": [{"changes": {"pressure_kpa": 310}, "reason": "sensor drift"}]}
     )
 
-    changes: Annotated[dict[str, Value], Field(min_length=1)]
+    changes: Annotated[dict[str, Value], Field(min_length=1), AfterValidator(_check_row), WithJsonSchema(_CORRECTED)]
     reason: Text | None = None
 
 
@@ -156,7 +196,7 @@ class Closing(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "window narrow enough"}]})
 
     reason: Text | None = None
-    seed: Seed = 0
+    seed: Annotated[Seed, Field(strict=True)] = 0
 
 
 class Undoing(Body):
@@ -164,7 +204,7 @@ class Undoing(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"revision": 7}, {}]})
 
-    revision: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    revision: Annotated[Whole, Field(ge=1, le=2**31 - 1)] | None = None
 
 
 class Question(Body):
@@ -172,8 +212,8 @@ class Question(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"n": 1, "seed": 0}]})
 
-    n: Annotated[int, Field(ge=1, le=50)] | None = None
-    seed: Seed = 0
+    n: Annotated[Whole, Field(ge=1, le=50)] | None = None
+    seed: Annotated[Seed, Field(strict=True)] = 0
 
 
 class AdviceWithIds(Advice):

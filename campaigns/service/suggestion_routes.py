@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from campaigns.service.access import READS, RECORDS
+from campaigns.service.desk import check_finite
 from campaigns.service.routing import READING, WRITING, Key, Name, TheDesk
 from campaigns.service.shapes import Question, Suggestion, SurrogateDocument
 from campaigns.state import CampaignState
@@ -54,7 +55,9 @@ def surrogate(
         fitted = desk.surrogate_of(name)
         return [_told(state, fitted, condition, pressure_kpa) for condition in state.conditions]
 
-    return {"campaign": name, "revision": state.revision, "surrogates": desk.alone(told)}
+    surrogates = desk.alone(told)
+    check_finite(surrogates, f"campaign {name}")
+    return {"campaign": name, "revision": state.revision, "surrogates": surrogates}
 
 
 def _told(
