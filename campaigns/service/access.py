@@ -78,7 +78,8 @@ def needs(role: Role) -> Callable[[Request, Credentials], AsyncIterator[User]]:
 
 reader, recorder, manager = needs(Role.READ), needs(Role.RECORD), needs(Role.MANAGE)
 READS, RECORDS, MANAGES = [Depends(reader)], [Depends(recorder)], [Depends(manager)]
-Reader, Recorder = Annotated[User, Depends(reader)], Annotated[User, Depends(recorder)]
+Reader = Annotated[User, Depends(reader)]
+Recorder = Annotated[User, Depends(recorder)]
 Manager = Annotated[User, Depends(manager)]
 
 

@@ -3,11 +3,13 @@ and what every answer carries: a request id and the headers that keep a page to 
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from campaigns.service.problems import problem
@@ -30,11 +32,10 @@ HEADERS = {
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 SAFE = ("GET", "HEAD", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+FAULT = "A fault of stackpress, not of yours. Tell whoever runs the service this request_id; its log has more."
 FORM_SLACK = 100_000  # bytes of a multipart body beside the file
 
-
-class _TooLargeError(Exception):
-    """A body that grew beyond its limit."""
+log = logging.getLogger("stackpress.service")
 
 
 class Guard:
@@ -72,9 +73,11 @@ class Guard:
             return
         try:
             await self.app(scope, _counted(receive, limit), completed)
-        except _TooLargeError:
-            if not started:
-                await problem(413, _too_large(limit), (), request_id)(scope, receive, completed)
+        except Exception as error:
+            log.error("a fault answering %s %s [%s]", scope["method"], scope["path"], request_id, exc_info=error)
+            if started:
+                raise
+            await problem(500, FAULT, (), request_id)(scope, receive, completed)
 
     def _limit(self, headers: Headers) -> int:
         """How many bytes a body may have."""
@@ -114,7 +117,7 @@ def _counted(receive: Receive, limit: int) -> Receive:
         message = await receive()
         came += len(message.get("body", b""))
         if came > limit:
-            raise _TooLargeError
+            raise HTTPException(413, _too_large(limit))
         return message
 
     return counted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -30,8 +29,6 @@ MOST = 100
 
 PARTS = re.compile(r"(?:(?P<field>.*?): )?expected (?P<expected>.*?); found:? (?P<found>.*)", re.DOTALL)
 SENTENCE = re.compile(r"\.\s+(?=[A-Z])|\.$")
-
-log = logging.getLogger("stackpress.service")
 
 
 class OneProblem(BaseModel):
@@ -162,17 +159,11 @@ def install(app: FastAPI) -> None:
         status = 400 if any(detail["type"] == "json_invalid" for detail in error.errors()) else 422
         return problem(status, detail, found, _id(request))
 
-    @app.exception_handler(Exception)
-    def _fault(request: Request, error: Exception) -> JSONResponse:
-        log.error("a fault answering %s %s [%s]", request.method, request.url.path, _id(request), exc_info=error)
-        detail = "A fault of stackpress, not of yours. Tell whoever runs the service this request_id; its log has more."
-        return problem(500, detail, (), _id(request))
-
 
 def _allowed(request: Request) -> str:
     """The methods of all routes of a path."""
     found: set[str] = set()
-    for route in request.app.routes:
+    for route in request.app.state.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             found |= getattr(route, "methods", None) or set()
     return ", ".join(sorted(found))

@@ -48,7 +48,7 @@ def preview_export(file: BinaryIO, name: str | None, job: Job) -> ExportPreview:
             **{
                 what: facts[what] for what in ("format", "records", "duration_h", "voltage_v", "half_cycles", "columns")
             },
-            row=told and told.row(),
+            row=told.row() if told else None,
             evidence=[f"half-cycle {sign.half}, {sign.time_s / 3600:.4g} h: {sign.text}" for sign in told.life.evidence]
             if told
             else [],
