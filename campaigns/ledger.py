@@ -34,6 +34,7 @@ from campaigns.store import shown
 from surrogates.errors import ConflictError, UnavailableError, UserError
 
 BUSY_TIMEOUT_S = 60
+MOST_KEPT = 64
 
 _acting: ContextVar[str | None] = ContextVar("acting", default=None)
 
@@ -48,10 +49,10 @@ events_table = sql.table(
 class Transaction:
     """One verb at work: the campaign's events so far, and `append` for new ones; all are stored or none."""
 
-    def __init__(self, connection: Connection, campaign: str) -> None:
+    def __init__(self, connection: Connection, campaign: str, events: tuple[Event, ...]) -> None:
         self._connection = connection
         self.campaign = campaign
-        self.events = _events(connection, campaign)
+        self.events = events
 
     def stored_as(self, key: str | None, request: Any) -> tuple[Event, ...]:
         """What `append_all` stored under `key`; raises `UserError` where that was not for the same request."""
@@ -97,11 +98,16 @@ class Transaction:
 
 
 class Ledger:
-    """The events of every campaign of a store; `place` is how messages call it."""
+    """The events of every campaign of a store; `place` is how messages call it.
 
-    def __init__(self, engine: Engine, place: str) -> None:
+    With `keep` events that were read are not read again, of the MOST_KEPT campaigns asked for last: an event never
+    changes, so only those after the last one are missing.
+    """
+
+    def __init__(self, engine: Engine, place: str, keep: bool = False) -> None:
         self._engine = engine
         self.place = place
+        self._known: dict[str, tuple[Event, ...]] | None = {} if keep else None
         weakref.finalize(self, engine.dispose)
         with self.reading() as connection:
             schema = schema_of(connection)
@@ -111,16 +117,16 @@ class Ledger:
                 bring_up(engine)
 
     @classmethod
-    def open(cls, store: str | Path) -> Ledger:
+    def open(cls, store: str | Path, keep: bool = False) -> Ledger:
         """The ledger of a store: `ledger.db` in a folder (made if absent), or the database at a URL."""
         if "://" in str(store):
-            return cls(_database(str(store)), shown(store))
+            return cls(_database(str(store)), shown(store), keep)
         folder = Path(store)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(str(folder), error) from None
-        return cls(_sqlite(folder / "ledger.db"), str(folder))
+        return cls(_sqlite(folder / "ledger.db"), str(folder), keep)
 
     @contextmanager
     def writing(self, campaign: str) -> Iterator[Transaction]:
@@ -129,7 +135,7 @@ class Ledger:
             if connection.dialect.name == "postgresql":
                 lock = sql.func.pg_advisory_xact_lock(sql.func.hashtextextended(campaign, 0))
                 connection.execute(sql.select(lock))
-            yield Transaction(connection, campaign)
+            yield Transaction(connection, campaign, self._read(connection, campaign))
 
     @contextmanager
     def changing(self) -> Iterator[Connection]:
@@ -140,7 +146,7 @@ class Ledger:
     def events(self, campaign: str) -> tuple[Event, ...]:
         """The events of one campaign, oldest first; empty where there is none."""
         with self.reading() as connection:
-            return _events(connection, campaign)
+            return self._read(connection, campaign)
 
     def campaigns(self) -> tuple[str, ...]:
         """The names of all campaigns, oldest first."""
@@ -184,6 +190,16 @@ class Ledger:
                 yield connection.execution_options(reading=True)
         except sql.exc.DatabaseError as error:
             raise _unusable(self.place, error) from None
+
+    def _read(self, connection: Connection, campaign: str) -> tuple[Event, ...]:
+        if self._known is None:
+            return _events(connection, campaign)
+        known = self._known.pop(campaign, ())
+        events = (*known, *_events(connection, campaign, after=len(known)))
+        self._known[campaign] = events
+        for oldest in list(self._known)[:-MOST_KEPT]:
+            self._known.pop(oldest, None)
+        return events
 
     @contextmanager
     def _told(self, done: str) -> Iterator[None]:
@@ -264,9 +280,10 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
 
 
-def _events(connection: Connection, campaign: str) -> tuple[Event, ...]:
+def _events(connection: Connection, campaign: str, after: int = 0) -> tuple[Event, ...]:
     columns = [column for column in events_table.c if column.name != "id"]
-    query = sql.select(*columns).where(events_table.c.campaign == campaign).order_by(events_table.c.revision)
+    wanted = sql.and_(events_table.c.campaign == campaign, events_table.c.revision > after)
+    query = sql.select(*columns).where(wanted).order_by(events_table.c.revision)
     return tuple(Event(**row._mapping) for row in connection.execute(query))
 
 

@@ -36,6 +36,7 @@ def serve(
     requests_per_minute: Annotated[
         int, typer.Option(min=1, help="For each token, or each address without one.")
     ] = 1200,
+    failures_per_minute: Annotated[int, typer.Option(min=1, help="Wrong tokens, for each address.")] = 10,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Serve the API and the bench page until Ctrl-C; requests under way are finished first."""
@@ -50,6 +51,7 @@ def serve(
         mlflow_url=mlflow_url,
         max_upload_mb=max_upload_mb,
         requests_per_minute=requests_per_minute,
+        failures_per_minute=failures_per_minute,
     )
     _check_protected(settings)
     _run(settings)

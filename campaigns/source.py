@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Source:
     """What is read of a store, afresh each time it is asked for."""
 
-    def __init__(self, store: str | Path) -> None:
+    def __init__(self, store: str | Path, keep: bool = False) -> None:
         self.store = store
-        self.ledger = Ledger.open(store)
+        self.ledger = Ledger.open(store, keep)
 
     def state(self, name: str) -> CampaignState:
         """A campaign of the store as its events tell it."""

@@ -156,7 +156,7 @@ def test_lists_come_in_pages(client: Client) -> None:
 def test_ids_with_slashes_and_odd_letters_are_found(client: Client) -> None:
     from urllib.parse import quote
 
-    for cell_id in ("cell 1/2", "ä%2F?#", "../x", "a/stopping/b"):
+    for cell_id in ("cell 1/2", "ä%2F?#", "a/stopping/b"):
         row = {**CELLS[0], "cell_id": cell_id}
         assert client.post("/campaigns/a/cells", {"cells": [row]}).status_code == 201
         assert client.get(f"/campaigns/a/cells/{quote(cell_id, safe='/')}").json()["cell_id"] == cell_id

@@ -23,7 +23,7 @@ LANDT = Path(__file__).parent / "instruments" / "data" / "landt_excerpt.csv"
 
 @pytest.fixture
 def client(store: Path) -> Iterator[Client]:
-    client = Client(store, max_upload_mb=0.2, max_body_kb=20, logins_per_minute=3)
+    client = Client(store, max_upload_mb=0.2, max_body_kb=20, failures_per_minute=3)
     with closing(client.desk):
         opened(client)
         yield client
@@ -43,7 +43,7 @@ def test_without_a_token_this_machine_may_do_everything_until_there_is_one(clien
 
 
 def test_nothing_is_told_without_a_token_or_with_a_wrong_one(store: Path) -> None:
-    client = Client(store, logins_per_minute=10_000)
+    client = Client(store, failures_per_minute=10_000)
     with closing(client.desk):
         opened(client)
         client.desk.tokens.create("anna", Role.MANAGE)
@@ -186,7 +186,7 @@ def test_answers_keep_to_themselves(client: Client) -> None:
 
 
 def test_too_many_requests_are_told_when_to_come_again(store: Path) -> None:
-    client = Client(store, requests_per_minute=5, logins_per_minute=2)
+    client = Client(store, requests_per_minute=5, failures_per_minute=2)
     with closing(client.desk):
         anna, bob = (client.desk.tokens.create(name, Role.READ) for name in ("anna", "bob"))
         answers = [client.get("/campaigns", headers=bearer(anna)) for _ in range(6)]

@@ -64,7 +64,7 @@ class Desk(Source):
     """
 
     def __init__(self, store: str) -> None:
-        super().__init__(store)
+        super().__init__(store, keep=True)
         self.tokens = Tokens(self.ledger)
         self._states: Kept[tuple[CampaignState, dict[str, int]]] = Kept(MOST_STATES)
         self._fits: Kept[Surrogate] = Kept(MOST_FITS)

@@ -24,7 +24,7 @@ class Limits:
         share = max(settings.workers, 1)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._requests = RateLimitItemPerMinute(max(settings.requests_per_minute // share, 1))
-        self._failures = RateLimitItemPerMinute(max(settings.logins_per_minute // share, 1))
+        self._failures = RateLimitItemPerMinute(max(settings.failures_per_minute // share, 1))
 
     def request(self, who: str) -> None:
         """Count a request; refuses it where there were too many."""

@@ -26,7 +26,7 @@ class Settings:
     max_upload_mb         largest file that is taken, MB
     max_body_kb           largest JSON document that is taken, kB
     requests_per_minute   for each token, else for each address
-    logins_per_minute     failed ones, for each address
+    failures_per_minute   wrong tokens, for each address
     session_h             how long a log-in on the bench page lasts, h
     """
 
@@ -39,7 +39,7 @@ class Settings:
     max_upload_mb: float = 100.0
     max_body_kb: float = 1000.0
     requests_per_minute: int = 1200
-    logins_per_minute: int = 10
+    failures_per_minute: int = 10
     session_h: float = 12.0
 
     def __post_init__(self) -> None:
