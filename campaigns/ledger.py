@@ -35,6 +35,7 @@ from surrogates.errors import ConflictError, UnavailableError, UserError
 
 BUSY_TIMEOUT_S = 60
 MOST_KEPT = 64
+OVERFLOW = 40  # connections beside the pool's five: a service's threads all write at once, and wait in the database
 
 _acting: ContextVar[str | None] = ContextVar("acting", default=None)
 
@@ -227,7 +228,9 @@ def _database(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             return _sqlite(Path(parsed.database))
         if parsed.get_backend_name() == "postgresql":
-            return sql.create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True)
+            return sql.create_engine(
+                parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, max_overflow=OVERFLOW
+            )
     except ModuleNotFoundError as error:
         raise UserError(
             f"store: expected the driver {error.name} of that database; found none. Install it: for PostgreSQL "
@@ -242,7 +245,7 @@ def _sqlite(path: Path) -> Engine:
     url = sql.URL.create("sqlite", database=str(path))  # built, not written: a path may hold ? or %
     read_only = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
     creator = {"creator": partial(_connect_read_only, path)} if read_only else {}
-    engine = sql.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **creator)
+    engine = sql.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=OVERFLOW, **creator)
 
     @sql.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:

@@ -92,7 +92,7 @@ class Desk(Source):
         return self._kept(name)[1].get(cell_id, 0)
 
     def surrogate_of(self, name: str) -> Surrogate:
-        """The surrogate of a campaign's cells as they are now."""
+        """The surrogate of a campaign's cells as they are now; what is asked of it computes: ask inside `alone`."""
         return self.campaign(name).surrogate
 
     def advise(self, name: str, n: int | None = None, seed: int = 0, key: str | None = None) -> Suggestion:
