@@ -10,11 +10,20 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from campaigns.campaign import version_of
-from campaigns.service import campaign_routes, cell_routes, file_routes, problems, sessions, suggestion_routes
+from campaigns.service import (
+    campaign_routes,
+    cell_routes,
+    file_routes,
+    job_routes,
+    problems,
+    sessions,
+    suggestion_routes,
+)
 from campaigns.service.access import READS
 from campaigns.service.desk import Desk
 from campaigns.service.guard import Guard
 from campaigns.service.limiting import Limits
+from campaigns.service.runner import Runner
 from campaigns.service.settings import Settings
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -23,7 +32,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     suggestion_routes.router,
     file_routes.router,
     sessions.router,
-    # routers of jobs, notices, the bench page and operations are added here
+    job_routes.router,
+    # routers of the bench page and operations are added here
 )
 
 DESCRIPTION = """Which stacking pressure to test next, for each electrode pair: the verbs of `stackpress` over HTTP.
@@ -67,7 +77,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     import torch
 
     torch.set_num_threads(1)
+    runner = Runner(app.state.desk.ledger, app.state.settings.store)
+    runner.start()
     yield
+    runner.stop()
     app.state.desk.close()
 
 

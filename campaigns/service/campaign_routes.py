@@ -35,7 +35,7 @@ def campaigns(request: Request, desk: TheDesk, limit: Limit = 100, offset: Offse
 @router.post("/campaigns", status_code=201, response_model=CampaignDocument, dependencies=MANAGES, responses=WRITING)
 def open_campaign(new: NewCampaign, response: Response, desk: TheDesk, key: Key) -> Any:
     """Open a campaign: what is tuned, in which cell, within which pressures."""
-    _check_prior(new.prior)
+    check_prior(new.prior)
     given = new.model_dump(exclude={"name", "condition"})
     condition = [new.condition] if not isinstance(new.condition, list) else new.condition
     campaign = Campaign.create(new.name, condition, key=key, store=desk, **given)
@@ -91,7 +91,7 @@ def close(name: Name, why: Closing, desk: TheDesk, key: Key) -> Any:
     return CampaignDocument.of(desk.state(name))
 
 
-def _check_prior(name: str) -> None:
+def check_prior(name: str) -> None:
     """A prior is asked for by name: a path would let a client read the server's files."""
     from surrogates.prior import Prior
 
