@@ -37,6 +37,9 @@ def serve(
         int, typer.Option(min=1, help="For each token, or each address without one.")
     ] = 1200,
     failures_per_minute: Annotated[int, typer.Option(min=1, help="Wrong tokens, for each address.")] = 10,
+    private_webhooks: Annotated[
+        bool, typer.Option(help="Notices may go to this machine and to the network it is in.")
+    ] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Serve the API and the bench page until Ctrl-C; requests under way are finished first."""
@@ -52,6 +55,7 @@ def serve(
         max_upload_mb=max_upload_mb,
         requests_per_minute=requests_per_minute,
         failures_per_minute=failures_per_minute,
+        private_webhooks=private_webhooks,
     )
     _check_protected(settings)
     _run(settings)

@@ -15,14 +15,17 @@ from campaigns.service import (
     cell_routes,
     file_routes,
     job_routes,
+    notice_routes,
     problems,
     sessions,
     suggestion_routes,
 )
 from campaigns.service.access import READS
+from campaigns.service.delivery import deliverer
 from campaigns.service.desk import Desk
 from campaigns.service.guard import Guard
 from campaigns.service.limiting import Limits
+from campaigns.service.notices import watcher
 from campaigns.service.runner import Runner
 from campaigns.service.settings import Settings
 
@@ -33,6 +36,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     file_routes.router,
     sessions.router,
     job_routes.router,
+    notice_routes.router,
     # routers of the bench page and operations are added here
 )
 
@@ -77,10 +81,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     import torch
 
     torch.set_num_threads(1)
-    runner = Runner(app.state.desk.ledger, app.state.settings.store)
-    runner.start()
+    desk, settings = app.state.desk, app.state.settings
+    beside = (Runner(desk.ledger, settings.store), watcher(desk), deliverer(desk.ledger, settings.private_webhooks))
+    for each in beside:
+        each.start()
     yield
-    runner.stop()
+    for each in beside:
+        each.stop()
     app.state.desk.close()
 
 
