@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from campaigns.edits import (
     Merge,
@@ -117,7 +117,15 @@ class Campaign:
 
     @classmethod
     def open(cls, name: str, store: str | Path | Source = DEFAULT_STORE) -> Campaign:
-        """The campaign `name` of a store; raises `UserError` with the names there are."""
+        """The campaign `name` of a store; raises `UserError` with the names there are.
+
+        A store may be the address of a service, too ("https://bench.lab.org"): what is returned then is a
+        `campaigns.client.RemoteCampaign`, which has the same verbs.
+        """
+        if str(store).startswith(("http://", "https://")):
+            from campaigns.client import connect
+
+            return cast("Campaign", connect(str(store)).open(name))
         if not isinstance(store, Source):
             check_exists(store)
         campaign = cls(name, store)

@@ -65,19 +65,13 @@ def send(url: str, secret: str, body: str, private: bool) -> None:
 
 def checked_address(url: str, private: bool) -> str:
     """The address that a webhook's host has now. Raises `UserError` where it is none to send to."""
+    parsed = _parsed(url)
+    port = parsed.port or {"http": 80, "https": 443}[parsed.scheme]
     try:
-        parsed = httpx.URL(url)
-        port = parsed.port or {"http": 80, "https": 443}[parsed.scheme]
-        assert parsed.host and not parsed.userinfo
         found = {str(item[4][0]) for item in socket.getaddrinfo(parsed.host, port, type=socket.SOCK_STREAM)}
-    except (httpx.InvalidURL, KeyError, AssertionError):
-        raise UserError(
-            f"url: expected an address as in https://lab.org/notices, without a password; found {url[:200]!r}."
-        ) from None
     except (OSError, UnicodeError):
         raise UserError(f"url: expected a host that can be found; found {parsed.host}.") from None
-    closed = [item for item in sorted(found) if not _is_public(item)]
-    if closed and not private:
+    if not all(_may_be_sent_to(item, private) for item in found):
         raise UserError(
             f"url: expected a public address; found {parsed.host} in a network of its own. "
             "stackpress serve --private-webhooks allows that."
@@ -107,10 +101,29 @@ async def _post(url: str, address: str, secret: str, body: bytes) -> int:
         return answer.status_code
 
 
-def _is_public(address: str) -> bool:
+def _parsed(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise UserError(
+            f"url: expected an address as in https://lab.org/notices, without a password; found {url[:200]!r}."
+        )
+    return parsed
+
+
+def _may_be_sent_to(address: str, private: bool) -> bool:
+    """Whether an address is one of the internet, however it is written; `private`: or of a network of one's own.
+
+    Link-local addresses never are: there a cloud's machine learns its passwords.
+    """
     found = ipaddress.ip_address(address.split("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    return bool((mapped or found).is_global and not (mapped or found).is_multicast)
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found.sixtofour or found
+    if found.is_link_local or found.is_multicast or found.is_unspecified:
+        return False
+    return private or found.is_global
 
 
 def _claim(ledger: Ledger) -> dict[str, Any] | None:

@@ -166,11 +166,11 @@ def _moved(state: CampaignState, before: Suggestion, answer: Suggestion) -> Iter
         low, high = _window(old)
         best_kpa = new.best.pressure_kpa
         if not low <= best_kpa <= high:
-            text = f"{state.name}, {new.condition}: the best pressure moved to {best_kpa:.3g} kPa, out of the window "
+            moved = f"the best pressure moved to {best_kpa:.3g} kPa, out of the window {low:.3g} to {high:.3g} kPa."
             about = {"revision": answer.revision, "condition": new.condition.model_dump(), "best_kpa": best_kpa}
             about |= {"window_before_kpa": [low, high], "next_kpa": new.proposals[0].pressure_kpa}
             fact = f"{state.uid}/{answer.revision}/moved-{number}"
-            yield Notice("suggestion moved", fact, f"{text}{low:.3g} to {high:.3g} kPa.", about)
+            yield Notice("suggestion moved", fact, f"{state.name}, {new.condition}: {moved}", about)
 
 
 def _window(advice: Advice) -> tuple[float, float]:
