@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,6 +68,7 @@ class Service:
         shown = token or os.environ.get(TOKEN_VARIABLE)
         headers = {"Authorization": f"Bearer {shown}"} if shown else {}
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S)
+        weakref.finalize(self, self._http.close)
 
     def names(self) -> tuple[str, ...]:
         """The names of all campaigns, oldest first."""
