@@ -58,6 +58,7 @@ def serve(
         private_webhooks=private_webhooks,
     )
     _check_protected(settings)
+    _check_free(host, port)
     _run(settings)
 
 
@@ -71,6 +72,24 @@ def _check_protected(settings: Settings) -> None:
             f"serve {where}: expected a token in the store {shown(settings.store)}, because others can reach this "
             "address; found none. Make one: stackpress token create NAME --role manage"
         )
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise `UserError` where an address cannot be listened on."""
+    import socket
+
+    from surrogates.errors import UserError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"serve {host}:{port}: expected an address that is free; found: {error.strerror or error}. "
+                "Choose another with --port or --host."
+            ) from None
 
 
 def _run(settings: Settings) -> None:

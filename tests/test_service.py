@@ -13,7 +13,7 @@ import pytest
 
 from campaigns import Campaign
 
-from .serving import CELLS, CONDITION, Client, opened
+from .serving import CELLS, CONDITION, Client, bearer, opened
 
 
 @pytest.fixture
@@ -236,3 +236,17 @@ def test_every_operation_tells_how_it_fails(client: Client) -> None:
             if method != "get":
                 headers = {item["name"].lower() for item in operation["parameters"] if item["in"] == "header"}
                 assert "idempotency-key" in headers, path
+
+
+def test_a_group_on_either_database(any_store: str) -> None:
+    client = Client(any_store)
+    with closing(client.desk):
+        opened(client)
+        token = client.desk.tokens.create("anna", "record")
+        shown = {"headers": bearer(token)}
+        assert client.post("/campaigns/a/suggestions", {}, **shown).status_code == 200
+        assert client.patch("/campaigns/a/cells/c1", {"note": "ä"}, **shown).headers["ETag"] == '"4"'
+        assert client("POST", "/login", data={"token": token}).headers["location"] == "/bench"
+        assert client.get("/campaigns/a/history").json()["events"][-1]["actor"] == "anna"
+        client.desk.tokens.revoke("anna")
+        assert client.get("/campaigns/a", **shown).status_code == 401

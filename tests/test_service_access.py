@@ -283,3 +283,10 @@ def test_who_can_reach_an_address() -> None:
     assert not Settings(public_url="https://bench.lab.org").is_private
     with pytest.raises(UserError, match="expected an address"):
         Settings(public_url="bench.lab.org")
+
+
+def test_a_taken_port_is_told(store: Path, taken: int) -> None:
+    from campaigns.serve_cli import serve
+
+    with pytest.raises(UserError, match=f"127.0.0.1:{taken}: expected an address that is free"):
+        serve(port=taken, store=str(store))

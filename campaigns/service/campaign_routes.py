@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from campaigns.campaign import Campaign
 from campaigns.service.access import MANAGES, READS, RECORDS
-from campaigns.service.routing import READING, WRITING, Key, Limit, Name, Offset, TheDesk, page
+from campaigns.service.routing import READING, WRITING, Key, Limit, Name, Offset, TheDesk, apart, page
 from campaigns.service.shapes import (
     CampaignDocument,
     CampaignPage,
@@ -85,10 +86,10 @@ def undo(name: Name, which: Undoing, desk: TheDesk, key: Key) -> Any:
 
 
 @router.post("/campaigns/{name}/close", response_model=CampaignDocument, dependencies=MANAGES, responses=WRITING)
-def close(name: Name, why: Closing, desk: TheDesk, key: Key) -> Any:
+async def close(name: Name, why: Closing, desk: TheDesk, key: Key) -> Any:
     """Say that a campaign is finished; undoing that event opens it again."""
-    desk.campaign(name).close(why.reason, seed=why.seed, key=key)
-    return CampaignDocument.of(desk.state(name))
+    await apart(lambda: desk.campaign(name).close(why.reason, seed=why.seed, key=key))
+    return await run_in_threadpool(lambda: CampaignDocument.of(desk.state(name)))
 
 
 def check_prior(name: str) -> None:

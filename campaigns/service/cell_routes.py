@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from campaigns.edits import CHANGEABLE, no_such_cell
 from campaigns.service.access import READS, RECORDS
 from campaigns.service.desk import Desk
-from campaigns.service.routing import READING, WRITING, CellId, Key, Limit, Name, Offset, Seen, TheDesk, page
+from campaigns.service.routing import READING, WRITING, CellId, Key, Limit, Name, Offset, Seen, TheDesk, apart, page
 from campaigns.service.shapes import CellPage, Changes, Correction, EventLine, Merged, NewCells, Reason, Seed
 from optimizer.advice import Stopping
 from surrogates.cells import Cell
@@ -46,10 +47,10 @@ def add_cells(name: Name, new: NewCells, desk: TheDesk, key: Key) -> Any:
 @router.get(
     "/campaigns/{name}/cells/{cell_id:cell}/stopping", response_model=Stopping, dependencies=READS, responses=READING
 )
-def should_stop(name: Name, cell_id: CellId, desk: TheDesk, seed: Annotated[Seed, Query()] = 0) -> Any:
+async def should_stop(name: Name, cell_id: CellId, desk: TheDesk, seed: Annotated[Seed, Query()] = 0) -> Any:
     """Whether a running cell should give its channel to a new one, and why."""
-    _check_there(desk, name, cell_id)
-    return desk.should_stop(name, cell_id, seed)
+    await run_in_threadpool(_check_there, desk, name, cell_id)
+    return await apart(lambda: desk.should_stop(name, cell_id, seed))
 
 
 @router.post(

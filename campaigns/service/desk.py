@@ -95,16 +95,17 @@ class Desk(Source):
         """The surrogate of a campaign's cells as they are now; what is asked of it computes: ask inside `alone`."""
         return self.campaign(name).surrogate
 
+    def answered(self, name: str, n: int | None = None, seed: int = 0) -> Suggestion | None:
+        """The answer to this question where it was given here and nothing in the store has changed since."""
+        return self._answers.get((name, n, seed, self._mark(name)))
+
     def advise(self, name: str, n: int | None = None, seed: int = 0, key: str | None = None) -> Suggestion:
-        """The stored answer where nothing in the store has changed since, else `Campaign.advise`."""
-        question = (name, n, seed)
-        at = self._mark(name)
-        answer = self._answers.get((question, at))
-        if answer is not None and key is None:
-            return answer
-        answer = self.campaign(name).advise(n, seed, key=key)
-        self._answers.put((question, self._mark(name)), answer)
-        return answer
+        """`Campaign.advise`, one at a time: who asked the same meanwhile has the answer that was just computed."""
+        with self._fitting:
+            if key is None and (answer := self.answered(name, n, seed)):
+                return answer
+            answer = self.campaign(name).advise(n, seed, key=key)
+            return self._answers.put((name, n, seed, self._mark(name)), answer)
 
     def should_stop(self, name: str, cell_id: str, seed: int = 0) -> Stopping:
         """`Campaign.should_stop`, one at a time."""

@@ -10,7 +10,7 @@ from campaigns.instruments.measure import Words
 from campaigns.service import uploads
 from campaigns.service.access import READS, RECORDS
 from campaigns.service.desk import Desk
-from campaigns.service.routing import READING, WRITING, Key, Name, TheDesk
+from campaigns.service.routing import READING, WRITING, Key, Name, TheDesk, apart
 from campaigns.service.shapes import ExportPreview, ExportUpload, Imported, Merged, TablePreview, TableUpload
 
 router = APIRouter(tags=["files"])
@@ -69,21 +69,21 @@ def add_export(
 
 
 @router.get("/campaigns/{name}/figure.png", response_class=Response, dependencies=READS, responses=_image("image/png"))
-def figure_png(name: Name, desk: TheDesk, condition: Number = 1) -> Response:
+async def figure_png(name: Name, desk: TheDesk, condition: Number = 1) -> Response:
     """The picture of the last answer."""
-    return _figure(desk, name, "png", condition)
+    return await _figure(desk, name, "png", condition)
 
 
 @router.get(
     "/campaigns/{name}/figure.svg", response_class=Response, dependencies=READS, responses=_image("image/svg+xml")
 )
-def figure_svg(name: Name, desk: TheDesk, condition: Number = 1) -> Response:
+async def figure_svg(name: Name, desk: TheDesk, condition: Number = 1) -> Response:
     """The picture of the last answer."""
-    return _figure(desk, name, "svg", condition)
+    return await _figure(desk, name, "svg", condition)
 
 
-def _figure(desk: Desk, name: str, kind: Literal["png", "svg"], condition: int) -> Response:
-    content = desk.figure(name, kind, condition)
+async def _figure(desk: Desk, name: str, kind: Literal["png", "svg"], condition: int) -> Response:
+    content = await apart(lambda: desk.figure(name, kind, condition))
     media_type = {"png": "image/png", "svg": "image/svg+xml"}[kind]
     headers = {"Content-Security-Policy": SVG_POLICY, "Cache-Control": "private, no-cache"}
     return Response(content, media_type=media_type, headers=headers)

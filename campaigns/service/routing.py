@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
+from anyio.to_thread import run_sync
 from fastapi import Depends, Header, Path, Query, Request
 from starlette.convertors import Convertor, register_url_convertor
 
@@ -14,6 +17,8 @@ from campaigns.service.shapes import check_kept
 from surrogates.errors import UserError
 
 T = TypeVar("T")
+FITTING_THREADS = 2
+_few: RunVar[CapacityLimiter] = RunVar("few")
 OF_A_CELL = ("stopping", "corrections", "withdrawal")
 """What stands after a cell's id in a path."""
 READING = refusals(401, 403, 404, 422, 429, 500, 503)
@@ -41,6 +46,16 @@ def desk_of(request: Request) -> Desk:
     """The desk of this process."""
     desk: Desk = request.app.state.desk
     return desk
+
+
+async def apart(work: Callable[[], T]) -> T:
+    """Do what fits or draws in one of a few threads kept for that: readers always find a free one."""
+    try:
+        limiter = _few.get()
+    except LookupError:
+        limiter = CapacityLimiter(FITTING_THREADS)
+        _few.set(limiter)
+    return await run_sync(work, limiter=limiter)
 
 
 def _key(

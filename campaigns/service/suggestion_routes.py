@@ -6,11 +6,12 @@ from dataclasses import fields
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from campaigns.service.access import READS, RECORDS
 from campaigns.service.desk import check_finite
-from campaigns.service.routing import READING, WRITING, Key, Name, TheDesk
+from campaigns.service.routing import READING, WRITING, Key, Name, TheDesk, apart
 from campaigns.service.shapes import Question, Suggestion, SurrogateDocument
 from campaigns.state import CampaignState
 from optimizer.advice import Best
@@ -24,10 +25,13 @@ Curve = Annotated[bool, Query(description="With the curve that the answer was re
 
 
 @router.post("/campaigns/{name}/suggestions", response_model=Suggestion, dependencies=RECORDS, responses=WRITING)
-def suggest(name: Name, asked: Question, desk: TheDesk, key: Key, curve: Curve = False) -> Any:
+async def suggest(name: Name, asked: Question, desk: TheDesk, key: Key, curve: Curve = False) -> Any:
     """Which pressure to test next, what to expect there, and why. The stored answer where nothing has changed."""
-    answer = desk.advise(name, asked.n, asked.seed, key)
-    return Suggestion.of(desk.state(name), answer, curve)
+    question = (name, asked.n, asked.seed)
+    answer = await run_in_threadpool(desk.answered, *question) if key is None else None
+    if answer is None:
+        answer = await apart(lambda: desk.advise(*question, key))
+    return await run_in_threadpool(lambda: Suggestion.of(desk.state(name), answer, curve))
 
 
 @router.get("/campaigns/{name}/suggestions/latest", response_model=Suggestion, dependencies=READS, responses=READING)
@@ -40,7 +44,7 @@ def latest(name: Name, desk: TheDesk, curve: Curve = False) -> Any:
 
 
 @router.get("/campaigns/{name}/surrogate", response_model=SurrogateDocument, dependencies=READS, responses=READING)
-def surrogate(
+async def surrogate(
     name: Name,
     desk: TheDesk,
     pressure_kpa: Annotated[
@@ -49,13 +53,13 @@ def surrogate(
     ] = None,
 ) -> Any:
     """The outcome over pressure, fitted to the cells there are now, and the best pressure for each condition."""
-    state = desk.state(name)
+    state = await run_in_threadpool(desk.state, name)
 
     def told() -> list[dict[str, Any]]:
         fitted = desk.surrogate_of(name)
         return [_told(state, fitted, condition, pressure_kpa) for condition in state.conditions]
 
-    surrogates = desk.alone(told)
+    surrogates = await apart(lambda: desk.alone(told))
     check_finite(surrogates, f"campaign {name}")
     return {"campaign": name, "revision": state.revision, "surrogates": surrogates}
 
