@@ -233,7 +233,7 @@ def test_every_operation_tells_how_it_fails(client: Client) -> None:
         for method, operation in operations.items():
             declared = set(operation["responses"])
             assert {"401", "403", "422", "429", "500", "503"} <= declared, (path, method)
-            if method != "get":
+            if method in ("post", "patch"):  # PUT and DELETE come to the same when they come twice
                 headers = {item["name"].lower() for item in operation["parameters"] if item["in"] == "header"}
                 assert "idempotency-key" in headers, path
 

@@ -31,7 +31,11 @@ def client(store: Path) -> Iterator[Client]:
 
 def operations(client: Client) -> list[tuple[str, str]]:
     paths = client.app.openapi()["paths"]
-    return [(method.upper(), path.format(name="a", cell_id="c1")) for path in paths for method in paths[path]]
+    return [
+        (method.upper(), path.format(name="a", cell_id="c1", job_id="0" * 32))
+        for path in paths
+        for method in paths[path]
+    ]
 
 
 def test_without_a_token_this_machine_may_do_everything_until_there_is_one(client: Client) -> None:

@@ -44,7 +44,7 @@ DESCRIPTION = """Which stacking pressure to test next, for each electrode pair: 
 
 Pressures are in kPa, lives in h or cycles, efficiencies and retentions fractions, times in UTC (ISO 8601). Every error
 is an `application/problem+json` that says what was expected, what was found and what to do; nothing is stored in part.
-Every write takes an `Idempotency-Key`: sent again under it, a request is carried out once."""
+Every POST and PATCH takes an `Idempotency-Key`: sent again under it, a request is carried out once."""
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -56,12 +56,13 @@ class Webhooks:
         """Tell a campaign's news to `url` from now on; returns the secret they are signed with, which is told this once."""
         secret = secrets.token_hex(32)
         changes = {"url": url, "secret": secret, "set_by": actor(), "set_at": _now()}
-        revision = self._ledger.revision(campaign)
-        with self._ledger.changing() as connection:
-            here = webhooks_table.c.campaign == campaign
-            if not connection.execute(sql.update(webhooks_table).where(here).values(changes)).rowcount:
-                new = {"campaign": campaign, "since": revision, "seen": 0, **changes}
-                connection.execute(sql.insert(webhooks_table).values(new))
+        new = {"campaign": campaign, "since": self._ledger.revision(campaign), "seen": 0, **changes}
+        if not self._change(campaign, changes):
+            try:
+                with self._ledger.changing() as connection:
+                    connection.execute(sql.insert(webhooks_table).values(new))
+            except sql.exc.IntegrityError:  # made by another at the same moment
+                self._change(campaign, changes)
         return secret
 
     def get(self, campaign: str) -> dict[str, Any]:
@@ -86,6 +87,11 @@ class Webhooks:
         with self._ledger.changing() as connection:
             connection.execute(sql.delete(webhooks_table).where(webhooks_table.c.campaign == campaign))
             connection.execute(sql.delete(deliveries_table).where(on_its_way))
+
+    def _change(self, campaign: str, changes: dict[str, Any]) -> bool:
+        with self._ledger.changing() as connection:
+            here = webhooks_table.c.campaign == campaign
+            return connection.execute(sql.update(webhooks_table).where(here).values(changes)).rowcount == 1
 
     def to_look_at(self) -> list[tuple[str, int]]:
         """Campaigns with a webhook that have events nobody has looked at: name, and revision from which to tell."""
