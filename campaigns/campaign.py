@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from campaigns.after import afterwards
 from campaigns.edits import (
     Merge,
     check_open,
@@ -26,15 +25,15 @@ from campaigns.edits import (
 from campaigns.events import Draft, Event
 from campaigns.history import Line, lines_of
 from campaigns.informing import history_of, informing
-from campaigns.ledger import Ledger
 from campaigns.priors import find_prior
+from campaigns.source import Source
 from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
 from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, mlflow_server, shown
 from campaigns.versions import versions
 from optimizer.goal import STOP_GAIN, check_goal
 from optimizer.rig import check_rig
 from surrogates.cells import Cell, Condition, check_cells, check_condition, to_frame
-from surrogates.errors import UserError
+from surrogates.errors import ConflictError, UnknownError, UserError
 from surrogates.prior import Prior
 
 if TYPE_CHECKING:
@@ -51,13 +50,15 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Campaign:
     """A search for the best pressure of one or several conditions, remembered in a store.
 
-    A store is a folder (default "mlruns") or a database URL. Get one by `create` or `open`.
+    A store is a folder (default "mlruns") or a database URL; a `Source` of one shares what it has read. Get one by
+    `create` or `open`.
     """
 
-    def __init__(self, name: str, store: str | Path = DEFAULT_STORE) -> None:
+    def __init__(self, name: str, store: str | Path | Source = DEFAULT_STORE) -> None:
         self.name = name
-        self.store = store
-        self._ledger = Ledger.open(store)
+        self._source = store if isinstance(store, Source) else Source(store)
+        self.store = self._source.store
+        self._ledger = self._source.ledger
 
     @classmethod
     def create(
@@ -77,7 +78,7 @@ class Campaign:
         history: str | Sequence[str] = "programme",
         citation: str | None = None,
         key: str | None = None,
-        store: str | Path = DEFAULT_STORE,
+        store: str | Path | Source = DEFAULT_STORE,
         **bench: Any,
     ) -> Campaign:
         """Open a new campaign; `key`: see `correct`.
@@ -105,8 +106,8 @@ class Campaign:
         with campaign._ledger.writing(name) as transaction:
             stored = transaction.stored_as(key, payload)
             if transaction.events and not stored:
-                raise UserError(
-                    f"campaign {name}: expected a new name; found a campaign of this name in {shown(store)}."
+                raise ConflictError(
+                    f"campaign {name}: expected a new name; found a campaign of this name in {shown(campaign.store)}."
                 )
             if not stored:
                 transaction.append_all([Draft("campaign_opened", {"uid": uuid.uuid4().hex, **payload})], key, payload)
@@ -114,13 +115,24 @@ class Campaign:
         return campaign
 
     @classmethod
-    def open(cls, name: str, store: str | Path = DEFAULT_STORE) -> Campaign:
-        """The campaign `name` of a store; raises `UserError` with the names there are."""
-        check_exists(store)
+    def open(cls, name: str, store: str | Path | Source = DEFAULT_STORE) -> Campaign:
+        """The campaign `name` of a store; raises `UserError` with the names there are.
+
+        A store may be the address of a service, too ("https://bench.lab.org"): what is returned then is a
+        `campaigns.client.RemoteCampaign`, which has the same verbs.
+        """
+        if str(store).startswith(("http://", "https://")):
+            from campaigns.client import connect
+
+            return cast("Campaign", connect(str(store)).open(name))
+        if not isinstance(store, Source):
+            check_exists(store)
         campaign = cls(name, store)
         if not campaign._ledger.has(name):
             known = ", ".join(campaign._ledger.campaigns()) or "no campaign yet"
-            raise UserError(f"campaign {name}: expected a campaign of the store {shown(store)}; found {known}.")
+            raise UnknownError(
+                f"campaign {name}: expected a campaign of the store {shown(campaign.store)}; found {known}."
+            )
         return campaign
 
     @classmethod
@@ -154,7 +166,7 @@ class Campaign:
     @property
     def state(self) -> CampaignState:
         """Everything the ledger says about this campaign now."""
-        return fold(self._ledger.events(self.name))
+        return self._source.state(self.name)
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -320,9 +332,14 @@ class Campaign:
         ]
         return pd.DataFrame(rows)
 
-    def advise(self, n: int | None = None, seed: int = 0) -> Suggestion:
+    def advise(self, n: int | None = None, seed: int = 0, *, key: str | None = None) -> Suggestion:
         """`suggest` with everything said beside it. The stored answer is returned where the same question was asked of
-        the same cells, prior and versions."""
+        the same cells, prior and versions. Under a `key` (see `correct`) the answer is stored in any case."""
+        request = ["suggest", n, seed]
+        if key is not None:
+            with self._ledger.writing(self.name) as transaction:
+                if stored := transaction.stored_as(key, request):
+                    return suggestion_of(stored[0])
         state = self.state
         check_open(state)
         n = state.free_channels if n is None else n
@@ -338,18 +355,21 @@ class Campaign:
         }
         latest = state.latest
         if latest is not None and _is_answer(latest, basis, n):
-            return latest if state.is_current else self._answer(state, basis, informed_by, latest.advice)
-        return self._answer(state, basis, informed_by, self._advice(state, cells, n, seed))
-
-    def _advice(self, state: CampaignState, cells: tuple[Cell, ...], n: int, seed: int) -> tuple[Advice, ...]:
-        from optimizer.suggestion import advise
-        from surrogates.surrogate import fit
-
-        surrogate = fit(cells, state.goal.outcomes, state.prior, seed)
-        return tuple(advise(surrogate, condition, state.rig, n, seed, state.goal) for condition in state.conditions)
+            if state.is_current and key is None:
+                return latest
+            advice = latest.advice
+        else:
+            advice = self._source.advice(state, cells, n, seed)
+        return self._answer(state, basis, informed_by, advice, key, request)
 
     def _answer(
-        self, state: CampaignState, basis: dict[str, Any], informed_by: dict[str, int], advice: tuple[Advice, ...]
+        self,
+        state: CampaignState,
+        basis: dict[str, Any],
+        informed_by: dict[str, int],
+        advice: tuple[Advice, ...],
+        key: str | None,
+        request: list[Any],
     ) -> Suggestion:
         payload = {
             **basis,
@@ -358,10 +378,12 @@ class Campaign:
             "cell_ids": free_ids(state, len(advice[0].proposals)),
         }
         with self._ledger.writing(self.name) as transaction:
-            check_open(fold(transaction.events))
-            event = transaction.append("suggested", payload)
+            stored = transaction.stored_as(key, request)
+            if not stored:
+                check_open(fold(transaction.events))
+                stored = transaction.append_all([Draft("suggested", payload)], key, request)
         self._project()
-        return suggestion_of(event)
+        return suggestion_of(stored[0])
 
     def should_stop(self, cell_id: str, seed: int = 0) -> Stopping:
         """Whether a running cell should give its channel to a new one, and why; nothing is stored."""
@@ -416,7 +438,7 @@ class Campaign:
         computed from, and say which come out differently, and why. `done` is called after each."""
         from campaigns.verifying import verify
 
-        return verify(self._ledger, self.name, self._advice, versions(), revision, done)
+        return verify(self._ledger, self.name, self._source.advice, versions(), revision, done)
 
     def draw_course(self) -> list[Path]:
         """Draw what became known answer by answer, and when each cell ran, as NAME-course.png and .svg."""
@@ -443,15 +465,13 @@ class Campaign:
     @property
     def surrogate(self) -> Surrogate:
         """The surrogate fitted to the cells there are now."""
-        from surrogates.surrogate import fit
-
         state = self.state
-        return fit(informing(state, self._others(state)), state.goal.outcomes, state.prior)
+        return self._source.surrogate(informing(state, self._others(state)), state.goal.outcomes, state.prior)
 
     def _others(self, state: CampaignState) -> list[CampaignState]:
         """The store's other campaigns, oldest first, where any may inform the fit."""
         others = self._ledger.campaigns() if state.history != "none" else ()
-        return [fold(self._ledger.events(name)) for name in others if name != self.name]
+        return [self._source.state(name) for name in others if name != self.name]
 
     def sync(self) -> None:
         """Bring MLflow up to the store's ledger now, and wait for it.
@@ -473,12 +493,7 @@ class Campaign:
         return mlflow_folder(self.store)
 
     def _project(self) -> None:
-        def sync_later() -> None:
-            from campaigns.background import sync_in_background
-
-            sync_in_background(self.store)
-
-        afterwards(f"sync {self.store}", sync_later)
+        self._source.project()
 
     def __repr__(self) -> str:
         state = self.state

@@ -22,6 +22,7 @@ from campaigns.mlflow_cli import app as mlflow_app
 from campaigns.planning_cli import app as planning_app
 from campaigns.prior_cli import app as prior_app
 from campaigns.review_cli import app as review_app
+from campaigns.serve_cli import app as serve_app
 from campaigns.store import DEFAULT_STORE, exists, shown
 from campaigns.terminal import AsJson, Key, Name, Store, command, print_json, say
 from campaigns.xrd_cli import app as xrd_app
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.add_typer(cells_app)
 app.add_typer(files_app)
 app.add_typer(review_app)
+app.add_typer(serve_app)
 app.add_typer(mlflow_app)
 app.add_typer(planning_app)
 app.add_typer(prior_app, name="prior")

@@ -13,7 +13,7 @@ from typing import Any
 from campaigns.events import ABOUT_CELLS, Draft, Event, cells_named, current, in_force, voided
 from campaigns.state import CampaignState, fold, table_of
 from surrogates.cells import COLUMNS, Cell, across_rows, check_cells
-from surrogates.errors import Problem, TableError, UserError
+from surrogates.errors import ConflictError, MovedError, Problem, TableError, UnknownError, UserError
 
 CHANGEABLE = tuple(name for name in COLUMNS if name != "cell_id")
 
@@ -91,7 +91,7 @@ def correction(state: CampaignState, cell_id: str, changes: Mapping[str, Any], r
     _check_columns("correct", changes)
     known = _known(state, cell_id)
     if known is None:
-        raise _no_such_cell(state, cell_id)
+        raise no_such_cell(state, cell_id)
     change = _checked_change(state, known, changes)
     if not change["after"]:
         raise UserError(f"cell {cell_id}: expected a change; found every value as it is already. Nothing to correct.")
@@ -103,7 +103,7 @@ def withdrawal(state: CampaignState, cell_id: str, reason: str) -> Draft:
     if not reason.strip():
         raise UserError(f"withdraw {cell_id}: expected a reason; found none. Say why, it is kept in the history.")
     if _known(state, cell_id) is None:
-        raise _no_such_cell(state, cell_id)
+        raise no_such_cell(state, cell_id)
     return Draft("withdrawn", {"cell_id": cell_id, "reason": reason.strip()})
 
 
@@ -121,7 +121,7 @@ def check_open(state: CampaignState) -> None:
     """Raise `UserError` where the campaign is closed: its cells and its answer stay as they are."""
     if event := state.closed:
         why = f" ({event.payload['reason']})" if event.payload["reason"] else ""
-        raise UserError(
+        raise ConflictError(
             f"campaign {state.name}: expected an open campaign; found it closed by {event.actor} on {event.time[:10]}"
             f"{why}. Nothing was stored. stackpress undo {state.name} {event.revision} opens it again."
         )
@@ -170,7 +170,7 @@ def check_unseen(events: Sequence[Event], cell_id: str, seen_revision: int | Non
     later = [event for event in events[max(seen_revision, 0) :] if cell_id in cells_named(event, events)]
     if later:
         who = ", ".join(f"event {event.revision} ({event.kind} by {event.actor})" for event in later)
-        raise UserError(
+        raise MovedError(
             f"cell {cell_id}: expected it as it was at revision {seen_revision}; found it changed since by {who}. "
             "Nothing was stored. Look at it again (stackpress history --cell) and repeat."
         )
@@ -215,17 +215,18 @@ def _check_columns(verb: str, changes: Mapping[str, Any]) -> None:
 
 def _known(state: CampaignState, cell_id: str) -> Cell | None:
     if event := state.withdrawn.get(cell_id):
-        raise UserError(
+        raise ConflictError(
             f"cell {cell_id}: expected a cell of campaign {state.name}; found one that {event.actor} has withdrawn "
             f"({event.payload['reason']}). stackpress undo {state.name} {event.revision} brings it back."
         )
     return state.cell(cell_id)
 
 
-def _no_such_cell(state: CampaignState, cell_id: str) -> UserError:
+def no_such_cell(state: CampaignState, cell_id: str) -> UnknownError:
+    """That a campaign has no such cell, and which it has."""
     ids = [cell.cell_id for cell in state.cells]
     found = ", ".join(ids[:20]) + ", ..." * (len(ids) > 20) if ids else "no cell yet"
-    return UserError(f"cell {cell_id}: expected a cell of campaign {state.name}; found {found}.")
+    return UnknownError(f"cell {cell_id}: expected a cell of campaign {state.name}; found {found}.")
 
 
 def _new_row(state: CampaignState, cell_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import matplotlib
@@ -29,6 +30,8 @@ from optimizer.advice import Advice
 from surrogates.cells import Cell, Condition
 from surrogates.outcomes import Outcome, check_outcome, reading
 
+ImageKind = Literal["png", "svg"]
+KINDS_OF_IMAGE: tuple[ImageKind, ...] = ("png", "svg")
 WIDTH, HEIGHT, DPI = 7.2, 4.6, 200  # inches, inches, dots per inch
 LEFT, RIGHT, MARGIN, BOTTOM, LABELS = 0.68, 1.8, 0.08, 0.5, 0.3  # inches; the legend stands in RIGHT
 NAME_LENGTH, FOOT = 60, 0.022  # letters; height of planned cells as a fraction of the axes
@@ -102,15 +105,22 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Writes NAME.png and .svg, each whole or not at all."""
     written: list[Path] = []
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, metadata in (("png", None), ("svg", {"Date": None})):
+    for kind in KINDS_OF_IMAGE:
         part, path = folder / f".{uuid4().hex}.part", folder / f"{name}.{kind}"
         try:
-            with house_style():
-                figure.savefig(part, format=kind, dpi=DPI, metadata=metadata)
+            part.write_bytes(image(figure, kind))
             written.append(part.replace(path))
         finally:
             part.unlink(missing_ok=True)
     return written
+
+
+def image(figure: Figure, kind: ImageKind) -> bytes:
+    """A figure as a PNG or SVG; the same figure gives the same bytes."""
+    content = BytesIO()
+    with house_style():
+        figure.savefig(content, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+    return content.getvalue()
 
 
 @contextmanager

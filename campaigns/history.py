@@ -8,7 +8,7 @@ from typing import Any
 
 from campaigns.edits import shown
 from campaigns.events import Event, cells_named, current, voided
-from surrogates.errors import UserError
+from surrogates.errors import UnknownError
 
 MOST_NAMED = 8  # cells or changes in a line
 
@@ -31,7 +31,7 @@ def lines_of(events: Sequence[Event], cell_id: str | None = None) -> list[Line]:
     void = voided(events)
     chosen = [event for event in events if cell_id is None or cell_id in cells_named(event, events)]
     if cell_id is not None and not chosen:
-        raise UserError(
+        raise UnknownError(
             f"cell {cell_id}: expected a cell that campaign {events[0].campaign} has or had; found no event about it."
         )
     return [

@@ -323,23 +323,10 @@ def _report(name: str, imported: Sequence[Imported], as_json: bool) -> None:
 
 def _inspect_unsaid(files: Sequence[Path], reader: Reader | None, as_json: bool) -> None:
     """What can be said before the kind of cell is."""
-    from campaigns.instruments.cycles import half_cycles
-    from campaigns.instruments.pressure import channels
+    from campaigns.instruments.measure import facts_of
     from campaigns.instruments.reader import read_joined
-    from campaigns.instruments.series import TIME, VOLTAGE
 
-    test = read_joined(files, reader)
-    halves, volts = half_cycles(test), test.frame[VOLTAGE]
-    facts = {
-        "format": test.format,
-        "records": len(test.frame),
-        "duration_h": float(test.frame[TIME][-1]) / 3600,
-        "voltage_v": [volts.min(), volts.max()],
-        "half_cycles": len(halves),
-        "columns": test.frame.columns,
-        "channels": [vars(channel) for channel in channels(test)],
-        "notes": list(test.notes),
-    }
+    facts = facts_of(read_joined(files, reader))
     if as_json:
         print_json(facts)
         return

@@ -19,6 +19,7 @@ import uuid
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -30,9 +31,13 @@ from sqlalchemy.engine import Connection, Engine
 from campaigns.events import SCHEMA_VERSION, Draft, Event
 from campaigns.migrations import STEPS, bring_up, check_known, schema_of
 from campaigns.store import shown
-from surrogates.errors import UserError
+from surrogates.errors import ConflictError, UnavailableError, UserError
 
 BUSY_TIMEOUT_S = 60
+MOST_KEPT = 64
+OVERFLOW = 40  # connections beside the pool's five: a service's threads all write at once, and wait in the database
+
+_acting: ContextVar[str | None] = ContextVar("acting", default=None)
 
 events_table = sql.table(
     "events",
@@ -45,10 +50,10 @@ events_table = sql.table(
 class Transaction:
     """One verb at work: the campaign's events so far, and `append` for new ones; all are stored or none."""
 
-    def __init__(self, connection: Connection, campaign: str) -> None:
+    def __init__(self, connection: Connection, campaign: str, events: tuple[Event, ...]) -> None:
         self._connection = connection
         self.campaign = campaign
-        self.events = _events(connection, campaign)
+        self.events = events
 
     def stored_as(self, key: str | None, request: Any) -> tuple[Event, ...]:
         """What `append_all` stored under `key`; raises `UserError` where that was not for the same request."""
@@ -57,7 +62,7 @@ class Transaction:
         query = sql.select(events_table.c.campaign, events_table.c.payload).where(events_table.c.key == key)
         owner, payload = self._connection.execute(query).one_or_none() or (self.campaign, None)
         if payload is not None and (owner != self.campaign or payload.get("request") != _digest(request)):
-            raise UserError(f"key {key}: expected a key of its own; found it used for another request, of {owner}.")
+            raise ConflictError(f"key {key}: expected a key of its own; found it used for another request, of {owner}.")
         return tuple(event for event in self.events if event.key == key or event.key.startswith(f"{key}/"))
 
     def append(self, kind: str, payload: dict[str, Any], key: str | None = None) -> Event:
@@ -68,7 +73,7 @@ class Transaction:
             kind=kind,
             schema_version=SCHEMA_VERSION,
             payload=payload,
-            actor=_actor(),
+            actor=actor(),
             time=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             key=key or uuid.uuid4().hex,
         )
@@ -94,13 +99,18 @@ class Transaction:
 
 
 class Ledger:
-    """The events of every campaign of a store; `place` is how messages call it."""
+    """The events of every campaign of a store; `place` is how messages call it.
 
-    def __init__(self, engine: Engine, place: str) -> None:
+    With `keep` events that were read are not read again, of the MOST_KEPT campaigns asked for last: an event never
+    changes, so only those after the last one are missing.
+    """
+
+    def __init__(self, engine: Engine, place: str, keep: bool = False) -> None:
         self._engine = engine
         self.place = place
+        self._known: dict[str, tuple[Event, ...]] | None = {} if keep else None
         weakref.finalize(self, engine.dispose)
-        with self._reading() as connection:
+        with self.reading() as connection:
             schema = schema_of(connection)
         check_known(schema)
         if schema != STEPS[-1]:
@@ -108,16 +118,16 @@ class Ledger:
                 bring_up(engine)
 
     @classmethod
-    def open(cls, store: str | Path) -> Ledger:
+    def open(cls, store: str | Path, keep: bool = False) -> Ledger:
         """The ledger of a store: `ledger.db` in a folder (made if absent), or the database at a URL."""
         if "://" in str(store):
-            return cls(_database(str(store)), shown(store))
+            return cls(_database(str(store)), shown(store), keep)
         folder = Path(store)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(str(folder), error) from None
-        return cls(_sqlite(folder / "ledger.db"), str(folder))
+        return cls(_sqlite(folder / "ledger.db"), str(folder), keep)
 
     @contextmanager
     def writing(self, campaign: str) -> Iterator[Transaction]:
@@ -126,28 +136,47 @@ class Ledger:
             if connection.dialect.name == "postgresql":
                 lock = sql.func.pg_advisory_xact_lock(sql.func.hashtextextended(campaign, 0))
                 connection.execute(sql.select(lock))
-            yield Transaction(connection, campaign)
+            yield Transaction(connection, campaign, self._read(connection, campaign))
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A transaction on the tables beside the events: tokens, for one."""
+        with self._told("written"), self._engine.begin() as connection:
+            yield connection
 
     def events(self, campaign: str) -> tuple[Event, ...]:
         """The events of one campaign, oldest first; empty where there is none."""
-        with self._reading() as connection:
-            return _events(connection, campaign)
+        with self.reading() as connection:
+            return self._read(connection, campaign)
 
     def campaigns(self) -> tuple[str, ...]:
         """The names of all campaigns, oldest first."""
         first = sql.select(events_table.c.campaign).where(events_table.c.revision == 1).order_by(events_table.c.id)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return tuple(connection.execute(first).scalars())
 
     def has(self, campaign: str) -> bool:
         """Whether there is a campaign of this name."""
         first = sql.select(events_table.c.id).where(events_table.c.campaign == campaign, events_table.c.revision == 1)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(first).first() is not None
+
+    def revision(self, campaign: str) -> int:
+        """The revision of the campaign's last event; 0 where there is no such campaign."""
+        last = sql.select(sql.func.max(events_table.c.revision)).where(events_table.c.campaign == campaign)
+        with self.reading() as connection:
+            return int(connection.execute(last).scalar() or 0)
+
+    def revisions(self) -> dict[str, int]:
+        """The revision of the last event of every campaign, oldest campaign first."""
+        first, last = sql.func.min(events_table.c.id), sql.func.max(events_table.c.revision)
+        query = sql.select(events_table.c.campaign, last).group_by(events_table.c.campaign).order_by(first)
+        with self.reading() as connection:
+            return {name: int(revision) for name, revision in connection.execute(query)}
 
     def head(self) -> int:
         """How many events there are in all: it grows with each."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return int(connection.execute(sql.select(sql.func.count()).select_from(events_table)).scalar_one())
 
     def close(self) -> None:
@@ -155,12 +184,23 @@ class Ledger:
         self._engine.dispose()
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A connection that only reads, to tables of the ledger's database beside the events, too."""
         try:
             with self._engine.connect() as connection:
                 yield connection.execution_options(reading=True)
         except sql.exc.DatabaseError as error:
             raise _unusable(self.place, error) from None
+
+    def _read(self, connection: Connection, campaign: str) -> tuple[Event, ...]:
+        if self._known is None:
+            return _events(connection, campaign)
+        known = self._known.pop(campaign, ())
+        events = (*known, *_events(connection, campaign, after=len(known)))
+        self._known[campaign] = events
+        for oldest in list(self._known)[:-MOST_KEPT]:
+            self._known.pop(oldest, None)
+        return events
 
     @contextmanager
     def _told(self, done: str) -> Iterator[None]:
@@ -168,14 +208,14 @@ class Ledger:
         try:
             yield
         except (sql.exc.OperationalError, sql.exc.InternalError, sqlite3.Error) as error:
-            raise UserError(
+            raise UnavailableError(
                 f"{self.place}: expected a ledger that can be {done}; found: {_cause(error)}. Nothing was stored. "
                 "Mend that, or choose another store with --store."
             ) from None
 
 
 def _unusable(place: str, error: BaseException) -> UserError:
-    return UserError(
+    return UnavailableError(
         f"{place}: expected a folder that a ledger can be kept in, or a database that answers; found: {_cause(error)}. "
         "Mend that, or choose another store with --store."
     )
@@ -188,7 +228,9 @@ def _database(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             return _sqlite(Path(parsed.database))
         if parsed.get_backend_name() == "postgresql":
-            return sql.create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True)
+            return sql.create_engine(
+                parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, max_overflow=OVERFLOW
+            )
     except ModuleNotFoundError as error:
         raise UserError(
             f"store: expected the driver {error.name} of that database; found none. Install it: for PostgreSQL "
@@ -203,7 +245,7 @@ def _sqlite(path: Path) -> Engine:
     url = sql.URL.create("sqlite", database=str(path))  # built, not written: a path may hold ? or %
     read_only = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
     creator = {"creator": partial(_connect_read_only, path)} if read_only else {}
-    engine = sql.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, **creator)
+    engine = sql.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=OVERFLOW, **creator)
 
     @sql.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: Any) -> None:
@@ -241,9 +283,10 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
 
 
-def _events(connection: Connection, campaign: str) -> tuple[Event, ...]:
+def _events(connection: Connection, campaign: str, after: int = 0) -> tuple[Event, ...]:
     columns = [column for column in events_table.c if column.name != "id"]
-    query = sql.select(*columns).where(events_table.c.campaign == campaign).order_by(events_table.c.revision)
+    wanted = sql.and_(events_table.c.campaign == campaign, events_table.c.revision > after)
+    query = sql.select(*columns).where(wanted).order_by(events_table.c.revision)
     return tuple(Event(**row._mapping) for row in connection.execute(query))
 
 
@@ -256,7 +299,20 @@ def _numbered(key: str | None, number: int) -> str | None:
     return f"{key}/{number + 1}" if key and number else key
 
 
-def _actor() -> str:
+@contextmanager
+def acting_as(name: str) -> Iterator[None]:
+    """Inside, what is stored is by `name`, not by the user whose process this is."""
+    token = _acting.set(name)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def actor() -> str:
+    """By whom things are stored here: see `acting_as`; else the user whose process this is."""
+    if (name := _acting.get()) is not None:
+        return name
     with contextlib.suppress(OSError, KeyError):
         return getpass.getuser()
     return "unknown"

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from surrogates.cells import LEAST, MOST
 from surrogates.errors import UserError
 from surrogates.outcomes import OUTCOMES, OutcomeName, check_outcome
 
@@ -99,7 +100,7 @@ def requirement(text: str) -> Requirement:
     name = check_outcome(found[1])
     least, most = _number(found[2], found[3]), _number(found[4], found[5]) if share else None
     is_fraction = name in ("coulombic_efficiency", "capacity_retention")
-    if least <= 0 or (is_fraction and least >= 1) or (found[3] and not is_fraction):
+    if not LEAST <= least <= MOST or (is_fraction and least >= 1) or (found[3] and not is_fraction):
         expected = "a fraction below 1, or a percentage" if is_fraction else "a number above 0, without %"
         raise UserError(f"subject_to: expected {expected} for {name}; found {text!r}.")
     if most is not None and not 0 < most < 1:

@@ -8,13 +8,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from surrogates.cells import Pressure
 from surrogates.errors import UserError
 
 POINTS = 61
 MOST_STEPS = 400
 DIGITS = 2
-
-Pressure = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Rig(BaseModel):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from surrogates.errors import Problem, TableError, UserError
@@ -31,8 +31,21 @@ Fixture = Literal["constant_force", "constant_gap", "coin_cell"]
 FAULTS = ("assembly_fault", "cycler_fault")
 RESULTS = ("cycle_life_h", "cycle_life_cycles", "coulombic_efficiency", "capacity_retention")
 
-Positive = Annotated[float, Field(gt=0)]
+LEAST, MOST = 1e-9, 1e9
+
+
+def measurable(value: float) -> float:
+    """A positive number that an instrument can have given: others are slips, and break the arithmetic of logarithms."""
+    if value < LEAST:
+        raise PydanticCustomError("measurable", f"a number of {LEAST:g} or more", {"remedy": ""})
+    return value
+
+
+Positive = Annotated[float, Field(gt=0, le=MOST), AfterValidator(measurable)]
+Pressure = Annotated[float, Field(gt=0, le=1e6), AfterValidator(measurable)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+_PAIR = {"pattern": r"^\s*[^|\s][^|]*\|\|\s*[^|\s][^|]*$", "examples": ["Zn||VO2"]}
+Pair = Annotated[Name, Field(json_schema_extra=_PAIR)]
 
 
 def _electrode_pair(text: str) -> str:
@@ -52,11 +65,11 @@ class Condition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
-    electrode_pair: Name
+    electrode_pair: Pair
     electrolyte: Name
     current_density: Positive
     current_density_unit: CurrentUnit
-    retention_cycles: Annotated[int, Field(ge=1)] | None = None
+    retention_cycles: Annotated[int, Field(ge=1, le=10**9)] | None = None
 
     _pair = field_validator("electrode_pair")(_electrode_pair)
 
@@ -76,10 +89,10 @@ class Cell(BaseModel):
     )
 
     cell_id: Annotated[str, Field(min_length=1, max_length=100)]
-    electrode_pair: Name
+    electrode_pair: Pair
     electrolyte: Name
-    pressure_kpa: Annotated[float, Field(gt=0, le=1e6)]
-    pressure_sd_kpa: Annotated[float, Field(ge=0)] | None = None
+    pressure_kpa: Pressure
+    pressure_sd_kpa: Annotated[float, Field(ge=0, le=1e6)] | None = None
     current_density: Positive
     current_density_unit: CurrentUnit
     status: Status
@@ -89,14 +102,14 @@ class Cell(BaseModel):
     coulombic_efficiency: Positive | None = None
     ce_protocol: CeProtocol | None = None
     capacity_retention: Positive | None = None
-    retention_cycles: Annotated[int, Field(ge=1)] | None = None
+    retention_cycles: Annotated[int, Field(ge=1, le=10**9)] | None = None
     initial_capacity_mah_g: Positive | None = None
-    nucleation_overpotential_mv: float | None = None
+    nucleation_overpotential_mv: Annotated[float, Field(ge=-MOST, le=MOST)] | None = None
     xrd_002_100_ratio: Positive | None = None
-    relative_density: Annotated[float, Field(gt=0, le=1)] | None = None
+    relative_density: Annotated[float, Field(gt=0, le=1), AfterValidator(measurable)] | None = None
     deposit_thickness_um: Positive | None = None
     particle_size_um: Positive | None = None
-    temperature_c: Annotated[float, Field(gt=-273.15)] | None = None
+    temperature_c: Annotated[float, Field(gt=-273.15, le=MOST)] | None = None
     areal_capacity_mah_cm2: Positive | None = None
     separator: str | None = None
     fixture: Fixture | None = None

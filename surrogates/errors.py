@@ -1,7 +1,11 @@
 """What the user can mend, in one tree.
 
     UserError (ValueError)      a request that cannot be carried out as stated; the message says what to do
-    └── TableError              one or more `Problem`s in a table of cells: all are listed, none is stored
+    ├── TableError              one or more `Problem`s in a table of cells: all are listed, none is stored
+    ├── UnknownError            no campaign, cell or file of that name
+    ├── ConflictError           the campaign stands otherwise: name taken, closed, key used for another request
+    │   └── MovedError          changed since the asker looked at it
+    └── UnavailableError        the store cannot be read or written now
 
 Anything else that is raised is a fault of the program.
 """
@@ -16,6 +20,22 @@ SHOWN = 20
 
 class UserError(ValueError):
     """A request that the user can correct; the text is shown to the user as it is."""
+
+
+class UnknownError(UserError):
+    """There is no campaign, cell or file of that name."""
+
+
+class ConflictError(UserError):
+    """The campaign stands otherwise than the request needs."""
+
+
+class MovedError(ConflictError):
+    """What the request is about was changed since the asker looked at it."""
+
+
+class UnavailableError(UserError):
+    """The store cannot be read or written now."""
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,8 @@ def test_every_command_explains_itself(shell: Shell) -> None:
         "verify",
         "sync",
         "ui",
+        "serve",
+        "token",
     ):
         assert f"  {verb} " in out
         assert subprocess.run([sys.executable, "-m", "campaigns.cli", verb, "--help"], check=True, capture_output=True)

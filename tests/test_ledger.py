@@ -178,7 +178,7 @@ OLD = {
 def test_an_older_ledger_is_backed_up_and_brought_up(store: Path) -> None:
     unversioned(store)
     assert Ledger.open(store).events("a") == (Event(**OLD),)
-    backup = sql.create_engine(f"sqlite:///{store / 'ledger.before-0002.db'}")
+    backup = sql.create_engine(f"sqlite:///{store}/ledger.before-{STEPS[-1]}.db")
     with backup.connect() as connection:
         assert not sql.inspect(connection).has_table(VERSION_TABLE)
         assert connection.execute(sql.select(events_table.c.key)).scalars().all() == ["k"]
@@ -195,7 +195,7 @@ def test_an_older_ledger_on_postgresql(postgresql_server: str) -> None:
         connection.execute(sql.insert(events_table).values(**OLD))
     assert Ledger.open(url).events("a") == (Event(**OLD),)
     with engine.connect() as connection:
-        assert connection.exec_driver_sql("SELECT key FROM events_before_0002").scalars().all() == ["k"]
+        assert connection.exec_driver_sql(f"SELECT key FROM events_before_{STEPS[-1]}").scalars().all() == ["k"]
     engine.dispose()
 
 
@@ -203,12 +203,12 @@ def test_a_step_that_fails_leaves_the_ledger_as_it_was(store: Path, tmp_path: Pa
     unversioned(store)
     scripts = tmp_path / "scripts"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    step = (SCRIPTS / "versions" / "0001_events.py").read_text().replace("0001", "0003")
-    step = step.replace("down_revision = None", 'down_revision = "0002"')
-    (scripts / "versions" / "0003_broken.py").write_text(step)
+    step = (SCRIPTS / "versions" / "0001_events.py").read_text().replace("0001", "9999")
+    step = step.replace("down_revision = None", f'down_revision = "{STEPS[-1]}"')
+    (scripts / "versions" / "9999_broken.py").write_text(step)
     engine = _sqlite(store / "ledger.db")
     with pytest.raises(sql.exc.OperationalError, match="already exists"):
-        bring_up(engine, scripts, last="0003")
+        bring_up(engine, scripts, last="9999")
     with engine.connect() as connection:
         assert schema_of(connection) == "0001"
     engine.dispose()

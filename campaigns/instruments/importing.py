@@ -61,10 +61,12 @@ def measured(job: Job) -> Measurement:
     return measure(with_log(test, job.log, job.words.electrode_mm) if job.log else test, job.words)
 
 
-def import_cells(campaign: Campaign, jobs: Sequence[Job], done: Callable[[], None] = lambda: None) -> list[Imported]:
+def import_cells(
+    campaign: Campaign, jobs: Sequence[Job], done: Callable[[], None] = lambda: None, key: str | None = None
+) -> list[Imported]:
     """Measures every job, then records them; all or none: nothing is stored where one file cannot be read.
 
-    `done` is called after each test that was measured. Raises `UserError` that names every file that failed.
+    `done` is called after each test that was measured; `key` (see `Campaign.correct`) is that of a single job. Raises `UserError` that names every file that failed.
     """
     twice = {job.cell_id for job in jobs if sum(other.cell_id == job.cell_id for other in jobs) > 1}
     if twice:
@@ -82,7 +84,7 @@ def import_cells(campaign: Campaign, jobs: Sequence[Job], done: Callable[[], Non
         if job.cell_id not in rows:
             imported.append(Imported(job.cell_id, "unchanged", known[job.cell_id], ()))
             continue
-        cell = campaign.record(job.cell_id, **rows[job.cell_id])
+        cell = campaign.record(job.cell_id, key=key if len(jobs) == 1 else None, **rows[job.cell_id])
         keep(campaign, job, results[job.cell_id])
         what = "updated" if job.cell_id in known else "added"
         imported.append(Imported(job.cell_id, what, cell, results[job.cell_id].notes))

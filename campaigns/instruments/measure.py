@@ -18,7 +18,7 @@ from campaigns.instruments.efficiency import Metric
 from campaigns.instruments.life import Life, Limits, judge
 from campaigns.instruments.overpotential import Nucleation, nucleation
 from campaigns.instruments.pressure import Channel, Pressure, channels, measured
-from campaigns.instruments.series import SURFACE, TIME, Series
+from campaigns.instruments.series import SURFACE, TIME, VOLTAGE, Series
 from surrogates.cells import Status
 from surrogates.errors import UserError
 
@@ -134,6 +134,21 @@ class Measurement:
             "channels": [asdict(channel) for channel in self.channels],
             "notes": list(self.notes),
         }
+
+
+def facts_of(test: Series) -> dict[str, Any]:
+    """What can be said of a test before the kind of cell is."""
+    volts = test.frame[VOLTAGE]
+    return {
+        "format": test.format,
+        "records": len(test.frame),
+        "duration_h": float(test.frame[TIME][-1]) / 3600,
+        "voltage_v": [volts.min(), volts.max()],
+        "half_cycles": len(half_cycles(test)),
+        "columns": test.frame.columns,
+        "channels": [vars(channel) for channel in channels(test)],
+        "notes": list(test.notes),
+    }
 
 
 def measure(test: Series, words: Words) -> Measurement:

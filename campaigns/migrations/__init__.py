@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from surrogates.errors import UserError
 
-STEPS = ("0001", "0002")
+STEPS = ("0001", "0002", "0003", "0004")
 VERSION_TABLE = "stackpress_schema"  # not alembic's own name: MLflow may live in the same database
 SCRIPTS = Path(__file__).parent
 

@@ -1,0 +1,109 @@
+"""What the API's routes share: the desk, headers, pages, and the answers that all of them may give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
+
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
+from anyio.to_thread import run_sync
+from fastapi import Depends, Header, Path, Query, Request
+from starlette.convertors import Convertor, register_url_convertor
+
+from campaigns.service.desk import Desk
+from campaigns.service.problems import refusals
+from campaigns.service.shapes import check_kept
+from surrogates.errors import UserError
+
+T = TypeVar("T")
+FITTING_THREADS = 2
+_few: RunVar[CapacityLimiter] = RunVar("few")
+OF_A_CELL = ("stopping", "corrections", "withdrawal")
+"""What stands after a cell's id in a path."""
+READING = refusals(401, 403, 404, 422, 429, 500, 503)
+WRITING = {**READING, **refusals(400, 409, 412, 413)}
+
+
+class CellIdConvertor(Convertor[str]):
+    """A cell's id in a path, slashes and all."""
+
+    regex = rf"(?:(?!/(?:{'|'.join(OF_A_CELL)})$).)+"
+
+    def convert(self, value: str) -> str:
+        """The id as it stands in the path."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The id as it stands in the path."""
+        return value
+
+
+register_url_convertor("cell", CellIdConvertor())
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of this process."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+async def apart(work: Callable[[], T]) -> T:
+    """Do what fits or draws in one of a few threads kept for that: readers always find a free one."""
+    try:
+        limiter = _few.get()
+    except LookupError:
+        limiter = CapacityLimiter(FITTING_THREADS)
+        _few.set(limiter)
+    return await run_sync(work, limiter=limiter)
+
+
+def _key(
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern="^[A-Za-z0-9._:-]{1,64}$",
+            description="A name for this request: sent again under it, it is carried out once.",
+        ),
+    ] = None,
+) -> str | None:
+    return idempotency_key
+
+
+def _seen(
+    if_match: Annotated[
+        str | None,
+        Header(
+            pattern=r'^((W/)?"[0-9]{1,9}"|\*)$',
+            description='The ETag under which the cell was read, as in "12": refused if it changed since.',
+        ),
+    ] = None,
+) -> int | None:
+    """The revision that the editor has seen."""
+    return None if if_match in (None, "*") else int(str(if_match).removeprefix("W/").strip('"'))
+
+
+def _cell_id(cell_id: Annotated[str, Path(min_length=1, max_length=100, examples=["zn-ti-001"])]) -> str:
+    try:
+        check_kept(cell_id)
+    except ValueError as error:
+        raise UserError(f"cell_id: expected {error}; found {cell_id!r}.") from None
+    return cell_id
+
+
+TheDesk = Annotated[Desk, Depends(desk_of)]
+Key = Annotated[str | None, Depends(_key)]
+Seen = Annotated[int | None, Depends(_seen)]
+CellId = Annotated[str, Depends(_cell_id)]
+Name = Annotated[str, Path(max_length=64, examples=["zn-ti"])]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=10**9)]
+
+
+def page(request: Request, things: Sequence[T], limit: int, offset: int) -> tuple[list[T], dict[str, Any]]:
+    """A part of a list, and what `shapes.Page` says of it."""
+    end = offset + limit
+    following = str(request.url.include_query_params(offset=end, limit=limit)) if end < len(things) else None
+    part = list(things[offset:end])
+    relative = following and following.split(request.url.netloc, 1)[-1]
+    return part, {"total": len(things), "limit": limit, "offset": offset, "next": relative}

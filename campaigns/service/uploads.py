@@ -1,0 +1,91 @@
+"""Files that are sent in: tables of cells and cyclers' exports, as previews and as cells of a campaign.
+
+What is sent was written to a temporary file while it came; it is read, never run or unpickled, and gone afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from campaigns.campaign import Campaign
+from campaigns.edits import Merge
+from campaigns.instruments.importing import Imported, Job, import_cells, measured
+from campaigns.instruments.measure import Words, facts_of
+from campaigns.instruments.reader import read
+from campaigns.service.shapes import ExportPreview
+from campaigns.state import CampaignState
+from campaigns.tables import Table, read_bytes
+from surrogates.errors import UserError
+
+UNSAFE = re.compile(r"[^\w. ()+-]")
+LONGEST_NAME = 100
+
+
+def table_of(state: CampaignState, file: BinaryIO, name: str | None) -> Table:
+    """The cells of a table; what a campaign of one condition holds fixed need not stand in it."""
+    fixed = state.conditions[0].model_dump(exclude={"retention_cycles"}) if len(state.conditions) == 1 else {}
+    return read_bytes(file.read(), file_name(name), fixed)
+
+
+def add_table(campaign: Campaign, table: Table, correct: bool = False, key: str | None = None) -> Merge:
+    """Add the cells of a table, all or none."""
+    return campaign.merge(table.cells, table.source, correct=correct, key=key)
+
+
+def preview_export(file: BinaryIO, name: str | None, job: Job) -> ExportPreview:
+    """What was detected in a cycler's export; the columns of the cell where the words say its kind."""
+    with _kept(file, name) as path:
+        facts = facts_of(read(path))
+        told = measured(_with(job, path)) if job.words.kind else None
+        return ExportPreview(
+            file=path.name,
+            **{
+                what: facts[what] for what in ("format", "records", "duration_h", "voltage_v", "half_cycles", "columns")
+            },
+            row=told.row() if told else None,
+            evidence=[f"half-cycle {sign.half}, {sign.time_s / 3600:.4g} h: {sign.text}" for sign in told.life.evidence]
+            if told
+            else [],
+            notes=list(told.notes if told else facts["notes"]),
+        )
+
+
+def add_export(campaign: Campaign, file: BinaryIO, name: str | None, job: Job, key: str | None = None) -> Imported:
+    """Measure a cycler's export and record its cell."""
+    job.words.checked()
+    with _kept(file, name) as path:
+        return import_cells(campaign, [_with(job, path)], key=key)[0]
+
+
+def job_of(cell_id: str, pressure_kpa: float | None, words: Words) -> Job:
+    """What is to be read of a file that is still to come."""
+    return Job(cell_id, (), words, {"pressure_kpa": pressure_kpa})
+
+
+def file_name(given: str | None) -> str:
+    """The name of a file as it may stand in messages and on this machine: no folders, no odd characters."""
+    name = UNSAFE.sub("_", re.split(r"[/\\]", given or "")[-1])[-LONGEST_NAME:].lstrip(". ")
+    return name or "file"
+
+
+def _with(job: Job, path: Path) -> Job:
+    return Job(job.cell_id, (path,), job.words, job.facts)
+
+
+@contextmanager
+def _kept(file: BinaryIO, name: str | None) -> Iterator[Path]:
+    """The file under its own name in a folder of its own; messages call it by its name alone."""
+    with tempfile.TemporaryDirectory(prefix="stackpress-") as folder:
+        path = Path(folder) / file_name(name)
+        with path.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        try:
+            yield path
+        except UserError as error:
+            raise UserError(str(error).replace(f"{folder}/", "")) from None

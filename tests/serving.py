@@ -1,0 +1,53 @@
+"""The service in this process, asked as over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from campaigns.service.app import create_app
+from campaigns.service.settings import Settings
+
+CONDITION = {
+    "electrode_pair": "Zn||Ti", "electrolyte": "1 M ZnSO4", "current_density": 1.0, "current_density_unit": "mA/cm2",
+}  # fmt: skip
+CELLS = [
+    {"cell_id": f"c{number}", "pressure_kpa": kpa, "status": "ended", "cycle_life_h": life}
+    for number, (kpa, life) in enumerate([(50, 30.0), (150, 60.0), (300, 95.0), (600, 70.0), (1200, 20.0)], start=1)
+]
+
+
+class Client:
+    """Asks an application; each request runs to its end."""
+
+    def __init__(self, store: Path | str, base_url: str = "http://localhost", **settings: Any) -> None:
+        self.app = create_app(Settings(store=str(store), **settings))
+        self.desk = self.app.state.desk
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url=base_url)
+
+    def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return asyncio.run(self._client.request(method, path, **request))
+
+    def get(self, path: str, **request: Any) -> httpx.Response:
+        return self("GET", path, **request)
+
+    def post(self, path: str, json: Any = None, **request: Any) -> httpx.Response:
+        return self("POST", path, json=json, **request)
+
+    def patch(self, path: str, json: Any, **request: Any) -> httpx.Response:
+        return self("PATCH", path, json=json, **request)
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that shows a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def opened(client: Client, name: str = "a") -> None:
+    """A campaign with five cells."""
+    assert client.post("/campaigns", {"name": name, "condition": CONDITION}).status_code == 201
+    assert client.post(f"/campaigns/{name}/cells", {"cells": CELLS}).status_code == 201

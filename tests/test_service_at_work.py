@@ -1,0 +1,104 @@
+"""The service as it runs: `stackpress serve` in processes of its own, asked over TCP; and asked by schemathesis."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from campaigns.ledger import Ledger
+from campaigns.service.tokens import Role, Tokens
+
+from .serving import CELLS, CONDITION, bearer
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextlib.contextmanager
+def served(store: Path | str, *options: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+    """A service of the store, and a client of it."""
+    port = free_port()
+    command = [sys.executable, "-m", "campaigns.cli", "serve", "--store", str(store), "--port", str(port), *options]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            for _ in range(300):
+                with contextlib.suppress(httpx.TransportError):
+                    client.get("/openapi.json")
+                    break
+                assert process.poll() is None
+                time.sleep(0.1)
+            yield client, process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def test_two_workers_share_the_store_and_end_in_peace(store: Path) -> None:
+    with served(store, "--workers", "2", "--requests-per-minute", "100000") as (client, process):
+        assert client.post("/campaigns", json={"name": "a", "condition": CONDITION}).status_code == 201
+        assert client.post("/campaigns/a/cells", json={"cells": CELLS}).status_code == 201
+        answers = [client.post("/campaigns/a/suggestions", json={}).json() for _ in range(6)]
+        assert len({answer["revision"] for answer in answers}) == 1
+        stored: list[str] = []
+
+        def write(worker: int) -> None:
+            for number in range(20):
+                cell_id = f"w{worker}-{number}"
+                row = {"pressure_kpa": 100, "status": "planned"}
+                if client.patch(f"/campaigns/a/cells/{cell_id}", json=row).status_code == 200:
+                    stored.append(cell_id)
+                    assert client.get(f"/campaigns/a/cells/{cell_id}").status_code == 200
+
+        writers = [threading.Thread(target=write, args=[worker]) for worker in range(4)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=60) in (0, -signal.SIGTERM)
+    assert len(stored) == 80
+    events = Ledger.open(store).events("a")
+    assert sum(event.kind == "recorded" for event in events) == 80
+
+
+def test_others_are_let_in_only_where_there_is_a_token(store: Path) -> None:
+    command = [sys.executable, "-m", "campaigns.cli", "serve", "--store", str(store), "--host", "0.0.0.0"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 2
+    assert "stackpress token create" in refused.stderr
+    token = Tokens(Ledger.open(store)).create("anna", Role.READ)
+    with served(store, "--host", "0.0.0.0") as (client, _):
+        assert client.get("/campaigns").status_code == 401
+        assert client.get("/campaigns", headers=bearer(token)).status_code == 200
+
+
+def test_schemathesis_finds_nothing(store: Path) -> None:
+    tokens = Tokens(Ledger.open(store))
+    token = tokens.create("anna", Role.MANAGE)
+    limits = ("--requests-per-minute", "10000000", "--failures-per-minute", "10000000")
+    with served(store, *limits) as (client, _):
+        client.post("/campaigns", json={"name": "zn-ti", "condition": CONDITION}, headers=bearer(token))
+        client.post("/campaigns/zn-ti/cells", json={"cells": CELLS}, headers=bearer(token))
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{client.base_url}/openapi.json"]
+        command += ["-H", f"Authorization: Bearer {token}", "--max-examples", "15", "--seed", "1"]
+        command += ["--exclude-checks", "positive_data_acceptance"]  # what a campaign allows, a schema cannot say
+        told = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        assert told.returncode == 0, told.stdout[-5000:]
