@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from campaigns.versions import version_of
 from campaigns.service import (
     campaign_routes,
     cell_routes,
@@ -28,6 +27,7 @@ from campaigns.service.limiting import Limits
 from campaigns.service.notices import watcher
 from campaigns.service.runner import Runner
 from campaigns.service.settings import Settings
+from campaigns.versions import version_of
 
 ROUTERS: tuple[APIRouter, ...] = (
     campaign_routes.router,
