@@ -6,12 +6,13 @@ mean, sd: (S, n) of S components with `weights` (S,) at n points.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 ITERATIONS = 30
-TOLERANCE = 1e-9
+TOLERANCE = 1e-7
 
 
 def mixture_mean_sd(weights: Tensor, mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,16 +21,19 @@ def mixture_mean_sd(weights: Tensor, mean: Tensor, sd: Tensor) -> tuple[Tensor, 
     return centre, (weights @ (sd**2 + (mean - centre) ** 2)).sqrt()
 
 
-def mixture_quantile(weights: Tensor, mean: Tensor, sd: Tensor, level: float) -> Tensor:
-    """The y below which the mixture has probability `level`, at each point: (n,). Newton's method, bracketed."""
-    sd = sd.clamp_min(1e-9)
-    low, high = (mean - 9 * sd).amin(0), (mean + 9 * sd).amax(0)
-    centre, spread = mixture_mean_sd(weights, mean, sd)
-    y = torch.clamp(centre + spread * math.sqrt(2) * torch.erfinv(torch.tensor(2 * level - 1)), low, high)
+def mixture_quantiles(weights: Tensor, mean: Tensor, sd: Tensor, levels: Sequence[float]) -> Tensor:
+    """The y below which the mixture has each of the Q probabilities `levels`, at each point: (Q, n). Newton's method,
+    bracketed."""
+    mean, sd = mean[:, None], sd.clamp_min(1e-9)[:, None]
+    level = torch.as_tensor(levels, dtype=mean.dtype)[:, None]
+    low, high = (end.expand(len(level), -1) for end in ((mean - 9 * sd).amin(0), (mean + 9 * sd).amax(0)))
+    centre, spread = mixture_mean_sd(weights, mean[:, 0], sd[:, 0])
+    y = torch.clamp(centre + spread * math.sqrt(2) * torch.erfinv(2 * level - 1), low, high)
+    scale = weights[:, None, None] / (sd * math.sqrt(2 * math.pi))
     for _ in range(ITERATIONS):
         d = (y - mean) / sd
-        excess = weights @ torch.special.ndtr(d) - level
-        density = weights @ (torch.exp(-0.5 * d * d) / sd) / math.sqrt(2 * math.pi)
+        excess = torch.tensordot(weights, torch.special.ndtr(d), 1) - level
+        density = (scale * torch.exp(-0.5 * d * d)).sum(0)
         high, low = torch.where(excess > 0, y, high), torch.where(excess > 0, low, y)
         step = y - excess / density.clamp_min(1e-12)
         new = torch.where((step > low) & (step < high), step, (low + high) / 2)

@@ -23,7 +23,7 @@ from surrogates.gp import one_thread, tensor
 from surrogates.inference import Data, Posterior, infer
 from surrogates.mechanisms import log_pressure
 from surrogates.memory import Lesson, curve_of, evidence_in, remembered
-from surrogates.mixture import mixture_mean_sd, mixture_quantile
+from surrogates.mixture import mixture_mean_sd, mixture_quantiles
 from surrogates.outcomes import (
     OUTCOMES,
     READOUTS,
@@ -297,9 +297,8 @@ class Surrogate:
         outcome = self.outcome_of(condition)
         with one_thread():
             mean, variance = posterior.mean(x, u), posterior.variance(x, u)
-            band = [mixture_quantile(posterior.weights, mean, variance.sqrt(), q) for q in (0.5, LOWER, UPPER)]
-            cell = _new_cell(posterior, x, u)
-            ends = [mixture_quantile(*cell, q) for q in (LOWER, UPPER)]
+            band = mixture_quantiles(posterior.weights, mean, variance.sqrt(), (0.5, LOWER, UPPER))
+            ends = mixture_quantiles(*_new_cell(posterior, x, u), (LOWER, UPPER))
         names = ("median", "lower", "upper", "cell_lower", "cell_upper")
         values = [outcome.from_y(y.numpy()) for y in (*band, *ends)]
         return {"pressure_kpa": pressures, **dict(zip(names, values, strict=True))}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .games import CELLS, Record, World, draw_world, play
-from .ours import OURS, SHARES, WITHOUT_HISTORY
+from .ours import OURS, SHARES, WITHOUT_HISTORY, Ours
 from .players import ENTRANTS, Entrant, LogGrid
 from .running import PEER_WORLDS, SLOW_WORLDS, WORLDS, commit, in_parallel
 from .scoring import standard_error
@@ -127,6 +127,8 @@ def play_task(task: Task) -> Game:
 def played(entrant: Entrant, world: World, cells: int, batch: int) -> Record:
     """The game of a player on a world."""
     player = entrant.make(world.case)
+    if isinstance(player, Ours):
+        player.max_test_h = world.budget_h
     if isinstance(player, LogGrid):
         return play_grids(world, player, cells)
     return play(world, player, cells, batch)

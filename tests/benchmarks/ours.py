@@ -21,11 +21,13 @@ WHOLE = 0.9
 class Ours:
     """`optimizer.suggest` on `surrogates.fit`, with the world's prior and, if `history`, the cells of other pairs.
 
-    `verdict`: what is said after the recommendation, by the names of SHARES.
+    `max_test_h`: the longest test, of which a lab tells its rig. `verdict`: what is said after the recommendation, by the
+    names of SHARES.
     """
 
     case: Case
     history: bool = True
+    max_test_h: float | None = None
     verdict: dict[str, bool] = field(default_factory=dict, init=False)
 
     def surrogate(self, cells: Sequence[Cell]) -> Surrogate:
@@ -34,7 +36,8 @@ class Ours:
         return fit(table, prior=self.case.prior, seed=self.case.seed)
 
     def ask(self, cells: Sequence[Cell], n: int) -> list[float]:
-        found = suggest(self.surrogate(cells), CONDITION, pressure_kpa=(LOW, HIGH), n=n, seed=self.case.seed)
+        rig = {"pressure_kpa": (LOW, HIGH), "max_test_h": self.max_test_h}
+        found = suggest(self.surrogate(cells), CONDITION, n=n, seed=self.case.seed, **rig)
         return found["pressure_kpa"].tolist()
 
     def recommend(self, cells: Sequence[Cell]) -> float:
