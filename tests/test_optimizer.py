@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import socket
+import time
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -607,24 +610,61 @@ def life_of(trial: optuna.Trial) -> float:
     return float(np.exp(true_log_life(pressure) + 0.2 * np.random.default_rng(trial.number).standard_normal()))
 
 
-def work_on(storage: str, condition: Condition, trials: int) -> None:
+def work_on(storage: str | int, condition: Condition, trials: int) -> None:
+    """A worker on a database, or on the gRPC server at a port."""
+    from optuna.storages import GrpcStorageProxy
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.load_study(study_name="rig", storage=storage, sampler=StackPressureSampler(condition))
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    where = GrpcStorageProxy(host="localhost", port=storage) if isinstance(storage, int) else storage
+    study = optuna.load_study(study_name="rig", storage=where, sampler=StackPressureSampler(condition))
     study.optimize(life_of, n_trials=trials)
+
+
+def serve_optuna(storage: str, port: int) -> None:
+    from optuna.storages import get_storage, run_grpc_proxy_server
+
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    run_grpc_proxy_server(get_storage(storage), host="localhost", port=port)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quiet_optuna")
-def test_two_workers_on_one_storage(zn_ti: Condition, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["database", "grpc"])
+def test_two_workers_on_one_storage(kind: str, zn_ti: Condition, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/optuna.db"
     optuna.create_study(study_name="rig", storage=storage, direction="maximize")
+    where: str | int = storage
+    server = None
+    if kind == "grpc":
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            where = free.getsockname()[1]
+        server = get_context("spawn").Process(target=serve_optuna, args=(storage, where), daemon=True)
+        server.start()
+        until(lambda: socket.create_connection(("localhost", where), timeout=1).close())
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(work_on, [storage] * 2, [zn_ti] * 2, [4] * 2))
+        list(pool.map(work_on, [where] * 2, [zn_ti] * 2, [4] * 2))
+    if server is not None:
+        server.kill()
+        server.join()
     study = optuna.load_study(study_name="rig", storage=storage)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 8
     pressures = [trial.params["pressure_kpa"] for trial in study.trials]
     assert len(set(pressures)) >= 4
     assert max(study.best_trial.values) > 0.6 * 100
+
+
+def until(works: Callable[[], None], seconds: float = 60) -> None:
+    """Try again until it works."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return works()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 @pytest.mark.usefixtures("quiet_optuna")
