@@ -37,6 +37,9 @@ def serve(
         int, typer.Option(min=1, help="For each token, or each address without one.")
     ] = 1200,
     failures_per_minute: Annotated[int, typer.Option(min=1, help="Wrong tokens, for each address.")] = 10,
+    longest_stream_s: Annotated[
+        float, typer.Option(min=0, help="A job's events are sent for so long at most; the client then asks again.")
+    ] = 300.0,
     private_webhooks: Annotated[
         bool, typer.Option(help="Notices may go to this machine and to the network it is in.")
     ] = False,
@@ -55,6 +58,7 @@ def serve(
         max_upload_mb=max_upload_mb,
         requests_per_minute=requests_per_minute,
         failures_per_minute=failures_per_minute,
+        longest_stream_s=longest_stream_s,
         private_webhooks=private_webhooks,
     )
     _check_protected(settings)

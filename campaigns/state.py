@@ -11,7 +11,7 @@ from typing import Any
 from campaigns.events import Event, cells_named, current, in_force
 from optimizer.advice import Advice
 from optimizer.goal import Goal
-from optimizer.rig import Rig
+from optimizer.rig import MOST_CELLS, Rig
 from surrogates.cells import Cell, Condition
 from surrogates.errors import UserError
 from surrogates.prior import Prior
@@ -80,9 +80,10 @@ class CampaignState:
 
     @property
     def free_channels(self) -> int:
-        """How many cells can be built now, one at least; one where channels are not counted."""
+        """How many cells can be built now, one at least and as many as can be asked for at most; one where channels are
+        not counted."""
         busy = sum(cell.status in ("planned", "running") for cell in self.cells)
-        return 1 if self.rig.channels is None else max(self.rig.channels - busy, 1)
+        return 1 if self.rig.channels is None else min(max(self.rig.channels - busy, 1), MOST_CELLS)
 
     def cell(self, cell_id: str) -> Cell | None:
         """The cell with this id, or None."""

@@ -13,6 +13,7 @@ from surrogates.errors import UserError
 
 POINTS = 61
 MOST_STEPS = 400
+MOST_CELLS = 50
 DIGITS = 2
 
 

@@ -24,8 +24,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optimizer.goal import check_goal
-from optimizer.rig import Rig, check_rig
-from optimizer.suggestion import MOST_CELLS, propose
+from optimizer.rig import MOST_CELLS, Rig, check_rig
+from optimizer.suggestion import propose
 from surrogates.cells import COLUMNS, Condition, check_condition
 from surrogates.errors import UserError
 from surrogates.outcomes import DEFAULT_RETENTION_CYCLES

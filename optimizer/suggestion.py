@@ -17,7 +17,7 @@ from optimizer import reasons
 from optimizer.advice import Advice, Behind, Best, Candidate, Curve, Proposal, Verdict
 from optimizer.gain import Question
 from optimizer.goal import Goal, check_goal
-from optimizer.rig import Rig, check_rig
+from optimizer.rig import MOST_CELLS, Rig, check_rig
 from optimizer.several import tradeoff
 from surrogates.cells import Condition, check_condition
 from surrogates.errors import UserError
@@ -29,7 +29,6 @@ from surrogates.surrogate import Agreement, Optimum, Surrogate, log_current, pre
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CELLS = 50
 CURVE_POINTS = 81
 RANKED = 10
 MODES_PRESSURES, MODES_WEIGHT = 3, 0.5

@@ -13,6 +13,7 @@ from campaigns.cli import main
 from campaigns.figure import write_figures
 from campaigns.state import fold
 from campaigns.tradeoff_figure import draw_tradeoff
+from optimizer.rig import MOST_CELLS
 from surrogates import Condition, UserError
 
 from .worlds import world
@@ -44,6 +45,10 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         main(list(words))
     assert not stop.value.code
     return capsys.readouterr().out
+
+
+def test_more_channels_than_can_be_asked_for_at_once(zn_ti: Condition, store: Path) -> None:
+    assert Campaign.create("many", zn_ti, channels=200, store=store).state.free_channels == MOST_CELLS
 
 
 def test_bench_and_goal_stay_with_the_campaign(campaign: Campaign, store: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger, acting_as
+from campaigns.service.job_routes import MOST_OPEN
 from campaigns.service.jobs import MOST_DEATHS, Jobs, State
 from campaigns.service.runner import Runner
 from campaigns.service.tokens import Role, Tokens
@@ -208,6 +209,17 @@ def test_jobs_over_http_are_asked_for_once_listed_and_cancelled(store: Path) -> 
     for _ in range(2):
         assert client("DELETE", first.headers["Location"]).json()["state"] == "cancelled"
     assert client.get(f"{first.headers['Location']}/events").text.startswith("event: cancelled\n")
+
+
+def test_one_user_may_have_so_many_jobs_under_way(store: Path) -> None:
+    client = Client(store)
+    opened(client)
+    told = [client.post("/campaigns/a/plans", SHORT | {"seed": number}) for number in range(MOST_OPEN + 1)]
+    assert [answer.status_code for answer in told] == [202] * MOST_OPEN + [429]
+    client("DELETE", told[0].headers["Location"])
+    assert client.post("/campaigns/a/plans", SHORT).status_code == 202
+    waiting = Client(store, longest_stream_s=0.0).get(f"{told[1].headers['Location']}/events")
+    assert waiting.text.startswith("event: queued\n")  # the stream ends before the job does
 
 
 def test_roles(store: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field, StrictBool
 
+from campaigns.ledger import actor
 from campaigns.service.access import MANAGES, READS, RECORDS
 from campaigns.service.campaign_routes import check_prior
 from campaigns.service.jobs import Job, Jobs, State
@@ -20,6 +22,7 @@ from campaigns.service.shapes import NAMED, Body, Number, Page, Seed, Text, Whol
 
 router = APIRouter(tags=["jobs"])
 LOOK_EVERY_S = 0.5
+MOST_OPEN = 20
 LOCATION = {"headers": {"Location": {"description": "Address of the job.", "schema": {"type": "string"}}}}
 BeginningWork: dict[int | str, dict[str, Any]] = WRITING | {202: LOCATION}
 StrictSeed = Annotated[Seed, Field(strict=True)]
@@ -96,7 +99,7 @@ TheJobs = Annotated[Jobs, Depends(jobs_of)]
 def plan(name: Name, asked: NewPlan, response: Response, desk: TheDesk, jobs: TheJobs, key: Key) -> Any:
     """Simulate campaigns like this one before its first cell: how many cells until the best pressure is found."""
     desk.state(name)
-    return _begun(jobs.ask("plan", name, asked.model_dump(), key), response)
+    return _begin(jobs, "plan", name, asked.model_dump(), key, response)
 
 
 @router.post(
@@ -111,7 +114,7 @@ def replay(name: Name, asked: NewReplay, response: Response, desk: TheDesk, jobs
     desk.state(name)
     if asked.prior is not None:
         check_prior(asked.prior)
-    return _begun(jobs.ask("replay", name, asked.model_dump(exclude_none=True), key), response)
+    return _begin(jobs, "replay", name, asked.model_dump(exclude_none=True), key, response)
 
 
 @router.post("/priors", status_code=202, response_model=JobDocument, dependencies=MANAGES, responses=BeginningWork)
@@ -121,7 +124,7 @@ def learn(asked: NewPrior, response: Response, desk: TheDesk, jobs: TheJobs, key
     campaigns = sorted(set(asked.campaigns))
     for name in campaigns:
         desk.state(name)
-    return _begun(jobs.ask("learn", None, {**asked.model_dump(), "campaigns": campaigns}, key), response)
+    return _begin(jobs, "learn", None, {**asked.model_dump(), "campaigns": campaigns}, key, response)
 
 
 @router.get("/jobs", response_model=JobPage, dependencies=READS, responses=READING)
@@ -154,20 +157,33 @@ def there(job_id: JobId, jobs: TheJobs) -> Job:
 
 
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, dependencies=READS, responses=READING)
-async def events(found: Annotated[Job, Depends(there)], jobs: TheJobs) -> AsyncIterator[ServerSentEvent]:
-    """The job each time it has moved, as server-sent events called by its state, until it is over."""
+async def events(
+    found: Annotated[Job, Depends(there)], request: Request, jobs: TheJobs
+) -> AsyncIterator[ServerSentEvent]:
+    """The job each time it has moved, as server-sent events called by its state, until it is over. A stream that has
+    lasted for some minutes ends before: ask again."""
+    end = time.monotonic() + request.app.state.settings.longest_stream_s
     told: Job | None = None
     while True:
         if found != told:
             told = found
             document = JobDocument.model_validate(vars(found)).model_dump(mode="json")
             yield ServerSentEvent(event=found.state.value, data=document, id=f"{found.state.value}-{found.done}")
-        if found.state.is_final:
+        if found.state.is_final or time.monotonic() > end:
             return
         await asyncio.sleep(LOOK_EVERY_S)
         found = await run_in_threadpool(jobs.get, found.id)
 
 
-def _begun(job: Job, response: Response) -> dict[str, Any]:
+def _begin(
+    jobs: Jobs, kind: str, campaign: str | None, request: dict[str, Any], key: str | None, response: Response
+) -> dict[str, Any]:
+    if jobs.open_of(actor()) >= MOST_OPEN:
+        raise RefusalError(
+            429,
+            f"{kind}: expected {MOST_OPEN} jobs of {actor()} under way at most; found as many. Wait for one, or cancel it.",
+            {"Retry-After": "60"},
+        )
+    job = jobs.ask(kind, campaign, request, key)
     response.headers["Location"] = f"/jobs/{job.id}"
     return vars(job)

@@ -103,6 +103,13 @@ class Jobs:
             total = connection.execute(sql.select(sql.func.count()).select_from(jobs_table)).scalar_one()
             return [_job(row) for row in connection.execute(query)], int(total)
 
+    def open_of(self, user: str) -> int:
+        """How many jobs of a user wait or run."""
+        open_ = jobs_table.c.state.in_([State.QUEUED.value, State.RUNNING.value])
+        query = sql.select(sql.func.count()).select_from(jobs_table).where(open_, jobs_table.c.asked_by == user)
+        with self._ledger.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def cancel(self, job_id: str) -> Job:
         """Cancel a job; one that is over stays as it is."""
         open_ = jobs_table.c.state.in_([State.QUEUED.value, State.RUNNING.value])

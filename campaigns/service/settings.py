@@ -27,6 +27,7 @@ class Settings:
     max_body_kb           largest JSON document that is taken, kB
     requests_per_minute   for each token, else for each address
     failures_per_minute   wrong tokens, for each address
+    longest_stream_s      events of a job are sent for so long at most; a client then asks again
     private_webhooks      whether notices may go to addresses of this machine and the network it is in
     session_h             how long a log-in on the bench page lasts, h
     """
@@ -41,6 +42,7 @@ class Settings:
     max_body_kb: float = 1000.0
     requests_per_minute: int = 1200
     failures_per_minute: int = 10
+    longest_stream_s: float = 300.0
     private_webhooks: bool = False
     session_h: float = 12.0
 
