@@ -129,7 +129,7 @@ class Service:
                 time.sleep(LOOK_EVERY_S)
                 job = self.ask("GET", address)
         except KeyboardInterrupt:
-            self.ask("DELETE", address)
+            self.ask("PUT", f"{address}/cancellation")
             raise
         if job["state"] != "done":
             raise UserError(job["problem"] or f"{job['kind']}: expected a result; found the work {job['state']}.")

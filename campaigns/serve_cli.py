@@ -97,9 +97,14 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _run(settings: Settings) -> None:
+    import os
+    import tempfile
+
     import uvicorn
 
     settings.to_environment()
+    if settings.workers > 1:  # each worker leaves its measures there, and any of them tells of all
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="stackpress-"))
     say(f"stackpress on http://{settings.host}:{settings.port}, store {shown(settings.store)}. Ctrl-C ends it.")
     uvicorn.run(
         "campaigns.service.app:from_environment",

@@ -207,7 +207,7 @@ def test_jobs_over_http_are_asked_for_once_listed_and_cancelled(store: Path) -> 
     assert listed["total"] == 2
     assert [job["id"] for job in client.get(listed["next"]).json()["jobs"]] == [first.json()["id"]]
     for _ in range(2):
-        assert client("DELETE", first.headers["Location"]).json()["state"] == "cancelled"
+        assert client("PUT", f"{first.headers['Location']}/cancellation").json()["state"] == "cancelled"
     assert client.get(f"{first.headers['Location']}/events").text.startswith("event: cancelled\n")
 
 
@@ -216,7 +216,7 @@ def test_one_user_may_have_so_many_jobs_under_way(store: Path) -> None:
     opened(client)
     told = [client.post("/campaigns/a/plans", SHORT | {"seed": number}) for number in range(MOST_OPEN + 1)]
     assert [answer.status_code for answer in told] == [202] * MOST_OPEN + [429]
-    client("DELETE", told[0].headers["Location"])
+    client("PUT", f"{told[0].headers['Location']}/cancellation")
     assert client.post("/campaigns/a/plans", SHORT).status_code == 202
     waiting = Client(store, longest_stream_s=0.0).get(f"{told[1].headers['Location']}/events")
     assert waiting.text.startswith("event: queued\n")  # the stream ends before the job does
@@ -235,9 +235,9 @@ def test_roles(store: Path) -> None:
     assert client.post("/priors", learn, headers=shown[Role.RECORD]).status_code == 403
     learning = client.post("/priors", learn, headers=shown[Role.MANAGE]).headers["Location"]
     assert client.get(learning, headers=shown[Role.READ]).status_code == 200
-    assert client("DELETE", learning, headers=shown[Role.READ]).status_code == 403
-    assert client("DELETE", learning, headers=shown[Role.RECORD]).status_code == 403
-    assert client("DELETE", learning, headers=shown[Role.MANAGE]).status_code == 200
+    assert client("PUT", f"{learning}/cancellation", headers=shown[Role.READ]).status_code == 403
+    assert client("PUT", f"{learning}/cancellation", headers=shown[Role.RECORD]).status_code == 403
+    assert client("PUT", f"{learning}/cancellation", headers=shown[Role.MANAGE]).status_code == 200
     assert client.get(learning).status_code == 401
 
 
@@ -249,7 +249,7 @@ def test_a_running_job_that_is_cancelled_ends_its_process(store: Path) -> None:
     runner.start()
     until(lambda: client.get(f"/jobs/{job['id']}").json()["done"] > 0)
     [process] = children(os.getpid())
-    client("DELETE", f"/jobs/{job['id']}")
+    client("PUT", f"/jobs/{job['id']}/cancellation")
     until(lambda: not children(os.getpid()))
     runner.stop()
     assert not Path(f"/proc/{process}").exists()

@@ -15,6 +15,7 @@ from campaigns.service import (
     file_routes,
     job_routes,
     notice_routes,
+    operations,
     problems,
     sessions,
     suggestion_routes,
@@ -37,7 +38,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     job_routes.router,
     notice_routes.router,
-    # routers of the bench page and operations are added here
+    operations.router,
 )
 
 DESCRIPTION = """Which stacking pressure to test next, for each electrode pair: the verbs of `stackpress` over HTTP.
@@ -62,7 +63,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.desk = Desk(settings.store)
     app.state.limits = Limits(settings)
     problems.install(app)
+    app.state.measures = operations.Measures()
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(operations.Observed, measures=app.state.measures)
     for router in ROUTERS:
         app.include_router(router)
     app.state.routes = [route for router in ROUTERS for route in router.routes]

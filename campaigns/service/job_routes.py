@@ -143,7 +143,7 @@ def job(job_id: JobId, jobs: TheJobs) -> Any:
     return vars(jobs.get(job_id))
 
 
-@router.delete("/jobs/{job_id}", response_model=JobDocument, dependencies=RECORDS, responses=WRITING)
+@router.put("/jobs/{job_id}/cancellation", response_model=JobDocument, dependencies=RECORDS, responses=WRITING)
 def cancel(job_id: JobId, request: Request, jobs: TheJobs) -> Any:
     """Cancel a job; one that is over stays as it is. What somebody who manages asked for, only such may cancel."""
     if jobs.get(job_id).kind == "learn" and not request.state.user.role.includes("manage"):

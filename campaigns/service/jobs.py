@@ -110,6 +110,13 @@ class Jobs:
         with self._ledger.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def by_state(self) -> dict[str, int]:
+        """How many jobs there are in each state."""
+        query = sql.select(jobs_table.c.state, sql.func.count()).group_by(jobs_table.c.state)
+        with self._ledger.reading() as connection:
+            found = {str(state): int(count) for state, count in connection.execute(query)}
+        return {state.value: found.get(state.value, 0) for state in State}
+
     def cancel(self, job_id: str) -> Job:
         """Cancel a job; one that is over stays as it is."""
         open_ = jobs_table.c.state.in_([State.QUEUED.value, State.RUNNING.value])
