@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from campaigns import instruments_cli
+from campaigns.backup_cli import app as backup_app
 from campaigns.cells_cli import app as cells_app
 from campaigns.files_cli import app as files_app
 from campaigns.mlflow_cli import app as mlflow_app
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(cells_app)
 app.add_typer(files_app)
+app.add_typer(backup_app)
 app.add_typer(review_app)
 app.add_typer(serve_app)
 app.add_typer(mlflow_app)

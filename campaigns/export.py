@@ -31,12 +31,17 @@ EVENT_FIELDS = ("revision", "kind", "schema_version", "payload", "actor", "time"
 
 def write_events(events: Sequence[Event], path: Path | str) -> None:
     """Write a campaign's events to a .jsonl that `read_events` reads back as equal events."""
+    put(path, content_of(events, str(path)))
+
+
+def content_of(events: Sequence[Event], source: str) -> bytes:
+    """A campaign's events as a .jsonl holds them, read back and compared."""
     lines = _lines(events)
     head = {"format": FORMAT, "campaign": events[0].campaign, "events": len(events), "sha256": _digest(lines)}
     content = "".join(f"{line}\n" for line in (json.dumps(head, ensure_ascii=False), *lines)).encode()
-    if _events_of(content, str(path)) != tuple(events):
-        raise refusal(str(path), "events that read back as they are", "others", "Report this fault.")
-    put(path, content)
+    if events_of(content, source) != tuple(events):
+        raise refusal(source, "events that read back as they are", "others", "Report this fault.")
+    return content
 
 
 def fingerprint(events: Iterable[Event]) -> str:
@@ -55,10 +60,11 @@ def read_events(path: Path | str) -> tuple[Event, ...]:
     except OSError as error:
         found = error.strerror or str(error)
         raise refusal(str(path), "a file that can be read", found, "Check its name and its permissions.") from None
-    return _events_of(content, str(path))
+    return events_of(content, str(path))
 
 
-def _events_of(content: bytes, source: str) -> tuple[Event, ...]:
+def events_of(content: bytes, source: str) -> tuple[Event, ...]:
+    """The events in the content of a .jsonl; raises `UserError` as `read_events`."""
     try:
         head, *lines = content.decode("utf-8").removesuffix("\n").split("\n")
         about = json.loads(head)

@@ -17,7 +17,7 @@ import sqlite3
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timezone
@@ -148,6 +148,26 @@ class Ledger:
         """The events of one campaign, oldest first; empty where there is none."""
         with self.reading() as connection:
             return self._read(connection, campaign)
+
+    def histories(self) -> dict[str, tuple[Event, ...]]:
+        """The events of every campaign, the oldest campaign first, as they stand at one moment."""
+        columns = [column for column in events_table.c if column.name != "id"]
+        found: dict[str, list[Event]] = {}
+        with self.reading() as connection:
+            for row in connection.execute(sql.select(*columns).order_by(events_table.c.id)):
+                found.setdefault(row.campaign, []).append(Event(**row._mapping))
+        return {name: tuple(events) for name, events in found.items()}
+
+    def restore_all(self, histories: Mapping[str, Sequence[Event]]) -> None:
+        """Append the events of all campaigns as they are, or none; raises `UserError` where there is a campaign already."""
+        with self.changing() as connection:
+            if name := connection.execute(sql.select(events_table.c.campaign).limit(1)).scalar():
+                raise UserError(
+                    f"{self.place}: expected a store without campaigns; found campaign {name}. Nothing was stored. "
+                    "Choose another store with --store."
+                )
+            rows = [vars(event) for events in histories.values() for event in events]
+            connection.execute(sql.insert(events_table), rows)
 
     def campaigns(self) -> tuple[str, ...]:
         """The names of all campaigns, oldest first."""
