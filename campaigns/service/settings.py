@@ -22,14 +22,14 @@ class Settings:
     store                 folder or database URL
     host, port, workers   where the service listens, and in how many processes
     public_url            the address that browsers use where a proxy stands before the service
-    mlflow_url            where MLflow's own page is; the bench page links to it
+    mlflow_url            where MLflow's own page is
     max_upload_mb         largest file that is taken, MB
     max_body_kb           largest JSON document that is taken, kB
     requests_per_minute   for each token, else for each address
     failures_per_minute   wrong tokens, for each address
     longest_stream_s      events of a job are sent for so long at most; a client then asks again
     private_webhooks      whether notices may go to addresses of this machine and the network it is in
-    session_h             how long a log-in on the bench page lasts, h
+    session_h             how long a log-in lasts, h
     """
 
     store: str = DEFAULT_STORE
