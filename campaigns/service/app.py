@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from campaigns.service import (
+    bench,
     campaign_routes,
     cell_routes,
     file_routes,
@@ -37,7 +38,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     job_routes.router,
     notice_routes.router,
-    # routers of the bench page and operations are added here
+    bench.router,
+    # the router of operations is added here
 )
 
 DESCRIPTION = """Which stacking pressure to test next, for each electrode pair: the verbs of `stackpress` over HTTP.
