@@ -21,13 +21,13 @@ def table(comparison: Comparison) -> Table:
     made = Table(box=None, pad_edge=False, show_header=True, padding=(0, 2, 0, 0))
     for head in ("", *(entry.label for entry in comparison.entries)):
         made.add_column(Text(head), overflow="fold")
-    columns = [dict(_said(entry)) for entry in comparison.entries]
+    columns = [dict(said(entry)) for entry in comparison.entries]
     for row in columns[0]:
         made.add_row(Text(row), *(Text(column[row]) for column in columns))
     return made
 
 
-def _said(entry: Entry) -> Iterator[tuple[str, str]]:
+def said(entry: Entry) -> Iterator[tuple[str, str]]:
     """Every row of the table for one entry, the same rows for each."""
     at, advice, outcome = entry.condition, entry.advice, entry.outcome
     counts = ", ".join(f"{count} {status}" for status, count in sorted(entry.cells.items()))

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from campaigns.service import (
+    bench,
     campaign_routes,
     cell_routes,
     file_routes,
@@ -38,6 +39,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     job_routes.router,
     notice_routes.router,
+    bench.router,
     operations.router,
 )
 

@@ -1,0 +1,244 @@
+"""The bench page: what its forms store and refuse, and what a person sees of it in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from campaigns.campaign import Campaign
+from campaigns.ledger import Ledger
+from campaigns.service.tokens import Role, Tokens
+
+from .serving import CELLS, CONDITION, Client, opened
+from .test_service_at_work import served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PAGES = ("/", "/bench", "/bench/a", "/bench/a/history", "/bench/compare?name=a&name=b")
+FORMS = ("suggest", "built", "running", "died")
+
+
+@pytest.fixture
+def client(store: Path) -> Iterator[Client]:
+    client = Client(store)
+    with closing(client.desk):
+        opened(client)
+        opened(client, "b")
+        yield client
+
+
+def send(client: Client, form: str, **fields: Any) -> httpx.Response:
+    seen = client.desk.state("a").revision
+    return client("POST", f"/bench/a/{form}", data={"key": f"key-of-{form}", "seen_revision": seen, **fields})
+
+
+def test_nobody_sees_a_page_without_a_token(client: Client) -> None:
+    client.desk.tokens.create("anna", Role.READ)
+    asked = [("GET", path) for path in PAGES] + [("POST", f"/bench/a/{form}") for form in FORMS]
+    for method, path in asked:
+        answer = client(method, path)
+        where = quote(path.split("?")[0] if method == "GET" else "/bench")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/login?then={where}"), path
+    assert client.get("/login").status_code == 200
+    assert client.desk.state("a").revision == 2
+
+
+def test_who_may_only_read_has_no_forms_and_cannot_send_one(client: Client) -> None:
+    token = client.desk.tokens.create("anna", Role.READ)
+    client("POST", "/login", data={"token": token})
+    page = client.get("/bench/a")
+    assert page.status_code == 200
+    assert "/bench/a/built" not in page.text
+    assert send(client, "built", cell_id="x", pressure_kpa="3").status_code == 403
+    assert client.desk.state("a").cell("x") is None
+
+
+def test_a_form_of_another_session_is_refused(client: Client) -> None:
+    token = client.desk.tokens.create("anna", Role.RECORD)
+    client("POST", "/login", data={"token": token})
+    for form in FORMS:
+        assert send(client, form, csrf_token="wrong", cell_id="c1").status_code == 403
+    assert client.desk.state("a").revision == 2
+
+
+def test_forms_store_what_they_say_once(client: Client) -> None:
+    for _ in range(2):
+        answer = send(client, "built", cell_id="n/1 ä", pressure_kpa="320")
+        assert answer.status_code == 303
+    assert "Stored: cell n/1 ä, 320 kPa, running." in client.get(answer.headers["location"]).text
+    revision = client.desk.state("a").revision
+    assert revision == 3
+    send(client, "running", cell_id="n/1 ä", cycle_life_h="12")
+    send(client, "died", cell_id="n/1 ä", cycle_life_h="40.5", end_reason="soft_short", note="seen <b>twice</b>")
+    cell = client.desk.state("a").cell("n/1 ä")
+    assert cell is not None
+    assert (cell.status, cell.cycle_life_h, cell.end_reason, cell.pressure_kpa) == ("ended", 40.5, "soft_short", 320)
+    assert "<b>twice" not in client.get("/bench/a/history").text
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"), [("operator", "stopped"), ("assembly_fault", "invalid"), ("short", "ended")]
+)
+def test_how_a_cell_ended_decides_its_status(client: Client, reason: str, status: str) -> None:
+    send(client, "built", cell_id="n1", pressure_kpa="320")
+    assert send(client, "died", cell_id="n1", cycle_life_h="4", end_reason=reason).status_code == 303
+    cell = client.desk.state("a").cell("n1")
+    assert cell is not None
+    assert cell.status == status
+
+
+@pytest.mark.parametrize(
+    ("form", "fields", "field", "said"),
+    [
+        ("built", {"cell_id": "n1", "pressure_kpa": "3,5"}, "pressure_kpa", "Write a point: 3.5"),
+        ("built", {"cell_id": "n1", "pressure_kpa": "-3"}, "pressure_kpa", "a number above 0"),
+        ("built", {"cell_id": "n1", "pressure_kpa": "nan"}, "pressure_kpa", "Expected a number"),
+        ("built", {"cell_id": "", "pressure_kpa": "3"}, "cell_id", "found nothing"),
+        ("built", {"cell_id": "c1", "pressure_kpa": "3"}, "cell_id", "an id of its own"),
+        ("running", {"cell_id": "none", "cycle_life_h": "3"}, "cell_id", "a cell of the table"),
+        ("died", {"cell_id": "c1", "cycle_life_h": "", "end_reason": "short"}, "cycle_life_h", "found nothing"),
+        ("died", {"cell_id": "c1", "cycle_life_h": "9", "end_reason": ""}, "end_reason", "Choose what fits"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field(
+    client: Client, form: str, fields: dict[str, str], field: str, said: str
+) -> None:
+    send(client, "built", cell_id="there", pressure_kpa="320", key="key-of-another")
+    revision = client.desk.state("a").revision
+    answer = send(client, form, **fields)
+    assert answer.status_code == 422
+    problem = answer.text.split(f'id="{form}-{field}-problem">')[1].split("</p>")[0]
+    assert said in problem
+    assert f'id="{form}-{field}" name="{field}" aria-invalid="true"' in answer.text
+    assert client.desk.state("a").revision == revision
+
+
+def test_a_cell_changed_meanwhile_is_not_overwritten(client: Client) -> None:
+    send(client, "built", cell_id="n1", pressure_kpa="320")
+    seen = client.desk.state("a").revision
+    client.patch("/campaigns/a/cells/n1", {"cycle_life_h": 7.0})
+    answer = send(client, "died", cell_id="n1", cycle_life_h="5", end_reason="short", seen_revision=seen)
+    assert answer.status_code == 412
+    assert "changed since" in answer.text
+    assert 'value="5"' in answer.text
+
+
+def test_refusals_are_pages(client: Client) -> None:
+    for path, status in (("/bench/none", 404), ("/bench/compare?name=a", 422), ("/login?failed=1", 401)):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+        assert "unsafe" not in answer.headers["content-security-policy"]
+    assert client.get("/bench/compare?name=a&name=b").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        chosen = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield chosen
+        chosen.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a running service, and a token of it: campaigns a and b, and one of 200 cells."""
+    store = tmp_path_factory.mktemp("lab") / "mlruns"
+    many = [{**CELLS[n % 5], **CONDITION, "cell_id": f"m{n:03}", "pressure_kpa": 20 + 5 * n} for n in range(200)]
+    rows = {
+        "a": [{**cell, **CONDITION} for cell in CELLS],
+        "b": [{**cell, **CONDITION} for cell in CELLS],
+        "many": many,
+    }
+    for name, cells in rows.items():
+        campaign = Campaign.create(name, CONDITION, history="none", store=store)
+        campaign.add(cells)
+        if name == "many":
+            campaign.advise()
+    with closing(Ledger.open(store)) as ledger:
+        token = Tokens(ledger).create("anna", Role.RECORD)
+    with served(store, "--requests-per-minute", "100000") as (client, _):
+        yield str(client.base_url).rstrip("/"), token
+
+
+def entered(browser: Browser, lab: tuple[str, str], **context: Any) -> Page:
+    """A page at the list of campaigns, after the log-in."""
+    address, token = lab
+    page = browser.new_context(base_url=address, **context).new_page()
+    page.goto("/bench")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    assert page.url == f"{address}/bench"
+    return page
+
+
+@pytest.mark.slow
+def test_the_path_of_a_person_at_the_bench_without_javascript(browser: Browser, lab: tuple[str, str]) -> None:
+    page = entered(browser, lab, java_script_enabled=False, viewport={"width": 390, "height": 844})
+    page.get_by_role("link", name="a", exact=True).click()
+    page.get_by_role("button", name="Ask what to test next").click()
+    assert page.locator(".pressure").first.inner_text().endswith(" kPa")
+    page.get_by_role("button", name="It is running").dblclick()
+    assert "running" in page.get_by_role("status").inner_text()
+    assert page.get_by_text("Outdated.").is_visible()
+    running = page.locator("#running")
+    running.get_by_label("Alive at (h)").fill("twelve")
+    running.get_by_role("button").click()
+    assert "Expected a number; found 'twelve'" in page.locator("#running-cycle_life_h-problem").inner_text()
+    assert running.get_by_label("Alive at (h)").input_value() == "twelve"
+    running.get_by_label("Alive at (h)").fill("12")
+    running.get_by_role("button").click()
+    died = page.locator("#died")
+    died.get_by_label("When (h)").fill("81.5")
+    died.get_by_label("How").select_option("short")
+    died.get_by_role("button").click()
+    assert "ended" in page.get_by_role("status").inner_text()
+    assert page.get_by_role("heading", name="Cells (6)").is_visible()
+    page.get_by_role("link", name="history").click()
+    assert page.get_by_role("cell", name="anna").count() == 4  # asked, built, running, died
+    page.get_by_role("button", name="Log out").click()
+    assert page.get_by_label("Token").is_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_are_accessible_and_as_wide_as_the_screen(
+    browser: Browser, lab: tuple[str, str], scheme: str, width: int
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = entered(browser, lab, color_scheme=scheme, viewport={"width": width, "height": 844}, bypass_csp=True)
+    for path in ("/bench", "/bench/many", "/bench/many/history", "/bench/compare?name=a&name=many", "/bench/none"):
+        page.goto(path)
+        found = Axe().run(page)
+        assert found.violations_count == 0, (path, found.generate_report())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page.get_by_role("button", name="Log out").click() if page.get_by_role("button").count() else page.goto("/login")
+    assert Axe().run(page).violations_count == 0
+
+
+@pytest.mark.slow
+def test_a_page_with_200_cells_is_painted_within_a_second(browser: Browser, lab: tuple[str, str]) -> None:
+    page = entered(browser, lab)
+    console: list[str] = []
+    page.on("console", lambda message: console.append(message.text))
+    page.goto("/bench/many")
+    [paint] = page.evaluate("performance.getEntriesByName('first-contentful-paint').map(e => e.startTime)")
+    assert page.locator("tbody tr").count() == 200
+    page.locator("img").scroll_into_view_if_needed()
+    page.wait_for_function("document.images[0].naturalWidth > 0")
+    assert not console  # the policy refused nothing
+    assert paint < 1000, f"{paint:.0f} ms"
