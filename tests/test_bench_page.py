@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PAGES = ("/", "/bench", "/bench/a", "/bench/a/history", "/bench/compare?name=a&name=b")
+FIRST_PAINT = """() => new Promise(told => new PerformanceObserver(
+    list => list.getEntriesByName("first-contentful-paint").forEach(entry => told(entry.startTime))
+).observe({type: "paint", buffered: true}))"""
 FORMS = ("suggest", "built", "running", "died")
 
 
@@ -236,9 +239,10 @@ def test_a_page_with_200_cells_is_painted_within_a_second(browser: Browser, lab:
     console: list[str] = []
     page.on("console", lambda message: console.append(message.text))
     page.goto("/bench/many")
-    [paint] = page.evaluate("performance.getEntriesByName('first-contentful-paint').map(e => e.startTime)")
+    paint = page.evaluate(FIRST_PAINT)
     assert page.locator("tbody tr").count() == 200
-    page.locator("img").scroll_into_view_if_needed()
-    page.wait_for_function("document.images[0].naturalWidth > 0")
+    assert page.locator("img").evaluate(
+        "image => { image.loading = 'eager'; return image.decode().then(() => image.naturalWidth) }"
+    )
     assert not console  # the policy refused nothing
     assert paint < 1000, f"{paint:.0f} ms"
