@@ -45,7 +45,7 @@ def serve(
     ] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Serve the API until Ctrl-C; requests under way are finished first."""
+    """Serve the API and the bench page until Ctrl-C; requests under way are finished first."""
     from campaigns.service.settings import Settings
 
     settings = Settings(
