@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import socket
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,6 +31,7 @@ from surrogates.inference import Posterior
 from surrogates.mechanisms import log_pressure
 from surrogates.surrogate import held
 
+from .waiting import free_port, is_listened_to, until
 from .worlds import cells_from, true_log_life, world
 
 GRID = tensor(log_pressure(np.exp(np.linspace(math.log(10), math.log(2000), 25))))
@@ -637,12 +636,10 @@ def test_two_workers_on_one_storage(kind: str, zn_ti: Condition, tmp_path: Path)
     where: str | int = storage
     server = None
     if kind == "grpc":
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            where = free.getsockname()[1]
+        port = where = free_port()
         server = get_context("spawn").Process(target=serve_optuna, args=(storage, where), daemon=True)
         server.start()
-        until(lambda: socket.create_connection(("localhost", where), timeout=1).close())
+        until(lambda: is_listened_to(port))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(work_on, [where] * 2, [zn_ti] * 2, [4] * 2))
     if server is not None:
@@ -653,18 +650,6 @@ def test_two_workers_on_one_storage(kind: str, zn_ti: Condition, tmp_path: Path)
     pressures = [trial.params["pressure_kpa"] for trial in study.trials]
     assert len(set(pressures)) >= 4
     assert max(study.best_trial.values) > 0.6 * 100
-
-
-def until(works: Callable[[], None], seconds: float = 60) -> None:
-    """Try again until it works."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return works()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
 
 
 @pytest.mark.usefixtures("quiet_optuna")

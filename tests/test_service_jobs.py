@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,44 +22,21 @@ from campaigns.service.runner import Runner
 from campaigns.service.tokens import Role, Tokens
 from surrogates.errors import ConflictError, UnknownError
 
-from . import postgresql
 from .serving import CELLS, CONDITION, Client, bearer, opened
 from .test_service_at_work import served
+from .waiting import until
 
 SHORT = {"cells": 2, "campaigns": 2, "seed": 3}
 LONG = {"cells": 20, "campaigns": 1000, "seed": 3}
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    if postgresql.programs() is None:
-        pytest.skip("needs PostgreSQL's programs")
-    with postgresql.server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def anywhere(request: pytest.FixtureRequest, store: Path) -> str:
-    """A store without campaigns."""
-    if request.param == "sqlite":
-        return str(store)
-    return postgresql.new_database(str(request.getfixturevalue("database")))
-
-
-def until(there: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_each_job_is_claimed_once_by_many_workers(anywhere: str) -> None:
-    jobs = Jobs(Ledger.open(anywhere))
+def test_each_job_is_claimed_once_by_many_workers(any_store: str) -> None:
+    jobs = Jobs(Ledger.open(any_store))
     asked = [jobs.ask("plan", "a", {"seed": number}).id for number in range(20)]
     taken: list[str] = []
 
     def take(worker: str) -> None:
-        mine = Jobs(Ledger.open(anywhere))
+        mine = Jobs(Ledger.open(any_store))
         while any(job.state == State.QUEUED for job in mine.page(100, 0)[0]):
             if (job := mine.claim(worker)) is not None:
                 taken.append(job.id)
@@ -74,8 +50,8 @@ def test_each_job_is_claimed_once_by_many_workers(anywhere: str) -> None:
     assert jobs.claim("late") is None
 
 
-def test_a_job_whose_lease_ran_out_goes_to_another_worker_and_the_first_stores_nothing(anywhere: str) -> None:
-    jobs = Jobs(Ledger.open(anywhere))
+def test_a_job_whose_lease_ran_out_goes_to_another_worker_and_the_first_stores_nothing(any_store: str) -> None:
+    jobs = Jobs(Ledger.open(any_store))
     asked = jobs.ask("plan", "a", SHORT)
     first = jobs.claim("first", lease_s=0.05)
     assert first is not None
@@ -91,8 +67,8 @@ def test_a_job_whose_lease_ran_out_goes_to_another_worker_and_the_first_stores_n
     assert not jobs.fail(second, "second", "too late")
 
 
-def test_a_key_makes_one_job_and_is_of_one_request(anywhere: str) -> None:
-    jobs = Jobs(Ledger.open(anywhere))
+def test_a_key_makes_one_job_and_is_of_one_request(any_store: str) -> None:
+    jobs = Jobs(Ledger.open(any_store))
     with acting_as("anna"):
         first = jobs.ask("plan", "a", SHORT, "key")
     assert first.asked_by == "anna"

@@ -26,7 +26,6 @@ from campaigns.service.notices import Webhooks, look, told_by_answers
 from campaigns.service.tokens import Role, Tokens
 from surrogates.errors import UserError
 
-from . import postgresql
 from .serving import CELLS, CONDITION, Client, bearer, opened
 
 
@@ -65,21 +64,6 @@ def listening() -> Iterator[Receiver]:
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    if postgresql.programs() is None:
-        pytest.skip("needs PostgreSQL's programs")
-    with postgresql.server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def anywhere(request: pytest.FixtureRequest, store: Path) -> str:
-    if request.param == "sqlite":
-        return str(store)
-    return postgresql.new_database(str(request.getfixturevalue("database")))
-
-
 def campaign_that_moves(store: str) -> Campaign:
     """A campaign with an answer, and then cells that say otherwise."""
     campaign = Campaign.create("a", CONDITION, store=store)
@@ -99,9 +83,9 @@ def contradict(campaign: Campaign) -> None:
     campaign.advise()
 
 
-def test_a_suggestion_that_moved_is_told_once_and_signed(anywhere: str) -> None:
-    campaign = campaign_that_moves(anywhere)
-    desk = Desk(anywhere)
+def test_a_suggestion_that_moved_is_told_once_and_signed(any_store: str) -> None:
+    campaign = campaign_that_moves(any_store)
+    desk = Desk(any_store)
     with listening() as receiver:
         secret = Webhooks(desk.ledger).put("a", receiver.url)
         look(desk)
