@@ -108,6 +108,7 @@ def expectation_propagation(
     whole = max(FEWEST_SWEEPS, MOST_SWEEPS - cells // 6)
     half = max(FIRST_SWEEPS, whole // 2)
     sweeps = half if first_look else whole if before is None else whole - half
+    sweeps = sweeps if cells else 0  # nothing to sweep over
     for sweep in range(sweeps + 1):
         precision = identity + (tau @ outer).reshape(particles, size, size) * scale
         chol = cast(Tensor, torch.linalg.cholesky(precision))
