@@ -102,21 +102,24 @@ def _run(settings: Settings) -> None:
 
     import uvicorn
 
+    from campaigns.service.settings import MULTIPROCESS
+
     settings.to_environment()
-    if settings.workers > 1:  # each worker leaves its measures there, and any of them tells of all
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="stackpress-"))
     say(f"stackpress on http://{settings.host}:{settings.port}, store {shown(settings.store)}. Ctrl-C ends it.")
-    uvicorn.run(
-        "campaigns.service.app:from_environment",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=bool(settings.public_url),
-        timeout_graceful_shutdown=30,
-    )
+    with tempfile.TemporaryDirectory(prefix="stackpress-") as measures:
+        if settings.workers > 1:  # each worker leaves its measures there, and any of them tells of all
+            os.environ.setdefault(MULTIPROCESS, measures)
+        uvicorn.run(
+            "campaigns.service.app:from_environment",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=bool(settings.public_url),
+            timeout_graceful_shutdown=30,
+        )
 
 
 @token_app.command("create")

@@ -9,20 +9,24 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import prometheus_client as prometheus
 import structlog
 from fastapi import APIRouter, Request, Response
 from prometheus_client import multiprocess
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from campaigns.service.access import READS
 from campaigns.service.jobs import Jobs
 from campaigns.service.routing import READING, TheDesk
+from campaigns.service.settings import MULTIPROCESS
 
 router = APIRouter(tags=["operations"])
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 UNROUTED = "(no route)"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -53,14 +57,23 @@ class Measures:
         if os.environ.get(MULTIPROCESS):
             registry = prometheus.CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return prometheus.generate_latest(registry) + _jobs_text(jobs)
+        counted = prometheus.CollectorRegistry()
+        counted.register(_Jobs(jobs))
+        return prometheus.generate_latest(registry) + prometheus.generate_latest(counted)
 
 
-def _jobs_text(jobs: dict[str, int]) -> bytes:
-    """Read from the database as they are asked for: every worker sees the same."""
-    lines = ["# HELP stackpress_jobs Jobs by state.", "# TYPE stackpress_jobs gauge"]
-    lines += [f'stackpress_jobs{{state="{state}"}} {count}' for state, count in jobs.items()]
-    return "".join(f"{line}\n" for line in lines).encode()
+class _Jobs(Collector):
+    """Jobs by state, read from the database as they are asked for: every worker sees the same."""
+
+    def __init__(self, jobs: dict[str, int]) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterator[Metric]:
+        """The one measure."""
+        family = GaugeMetricFamily("stackpress_jobs", "Jobs by state.", labels=["state"])
+        for state, count in self._jobs.items():
+            family.add_metric([state], count)
+        yield family
 
 
 class Observed:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from campaigns.store import DEFAULT_STORE
 from surrogates.errors import UserError
 
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # where workers leave their measures, by prometheus_client's convention
 VARIABLE = "STACKPRESS_SERVICE"
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
