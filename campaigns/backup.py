@@ -16,7 +16,7 @@ from pathlib import Path
 
 from campaigns.events import Event
 from campaigns.export import content_of, events_of, put
-from campaigns.grid import refusal
+from campaigns.grid import refusal, unreadable
 from campaigns.ledger import Ledger
 from campaigns.state import fold
 from campaigns.store import check_exists
@@ -48,8 +48,7 @@ def restore(path: str | Path, store: str | Path) -> Histories:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        found = error.strerror or str(error)
-        raise refusal(str(path), "a file that can be read", found, "Check its name and its permissions.") from None
+        raise unreadable(str(path), error) from None
     histories = _unpacked(content, str(path))
     for events in histories.values():
         fold(events)

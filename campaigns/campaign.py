@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,16 +22,16 @@ from campaigns.edits import (
     withdrawal,
 )
 from campaigns.events import Draft, Event
-from campaigns.history import Line, lines_of
+from campaigns.history import Line, frame_of, lines_of
 from campaigns.informing import history_of, informing
 from campaigns.priors import find_prior
 from campaigns.source import Source
 from campaigns.state import CampaignState, Suggestion, cell_of, data_hash, fold, rows_of, suggestion_of
-from campaigns.store import DEFAULT_STORE, check_exists, mlflow_folder, mlflow_server, shown
+from campaigns.store import DEFAULT_STORE, check_exists, is_address, mlflow_folder, mlflow_server, shown
 from campaigns.versions import versions
 from optimizer.goal import STOP_GAIN, check_goal
 from optimizer.rig import check_rig
-from surrogates.cells import Cell, Condition, check_cells, check_condition, to_frame
+from surrogates.cells import Cell, Condition, check_cells, check_condition, check_conditions, to_frame
 from surrogates.errors import ConflictError, UnknownError, UserError
 from surrogates.prior import Prior
 
@@ -96,7 +95,7 @@ class Campaign:
             "programme": _check_name("programme", programme),
             "objective": goal.outcomes[0],
             "goal": goal.model_dump(mode="json"),
-            "conditions": [item.model_dump() for item in _conditions(condition)],
+            "conditions": [item.model_dump() for item in check_conditions(condition)],
             "rig": rig.model_dump(),
             "prior": find_prior(prior or "default").to_document(),
             "history": history if isinstance(history, str) else list(history),
@@ -121,7 +120,7 @@ class Campaign:
         A store may be the address of a service, too ("https://bench.lab.org"): what is returned then is a
         `campaigns.client.RemoteCampaign`, which has the same verbs.
         """
-        if str(store).startswith(("http://", "https://")):
+        if is_address(store):
             from campaigns.client import connect
 
             return cast("Campaign", connect(str(store)).open(name))
@@ -176,9 +175,7 @@ class Campaign:
     @property
     def history(self) -> pd.DataFrame:
         """What happened, one row an event: revision, time (UTC), actor, kind, what in words, and by which event undone."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(line) for line in self.lines()], columns=[item.name for item in fields(Line)])
+        return frame_of(self.lines())
 
     def lines(self, cell_id: str | None = None) -> list[Line]:
         """The history as lines; with `cell_id` the events that speak of this cell."""
@@ -322,15 +319,7 @@ class Campaign:
     def suggest(self, n: int | None = None, seed: int = 0) -> pd.DataFrame:
         """The next `n` cells of each condition (default: as many as channels are free, one where they are not counted),
         one row a cell: cell_id, condition, and the columns of `optimizer.suggest`."""
-        import pandas as pd
-
-        suggestion = self.advise(n, seed)
-        rows = [
-            {"cell_id": cell_id, **advice.condition.model_dump(exclude={"retention_cycles"}), **proposal.model_dump()}
-            for advice, ids in zip(suggestion.advice, suggestion.cell_ids, strict=True)
-            for proposal, cell_id in zip(advice.proposals, ids, strict=True)
-        ]
-        return pd.DataFrame(rows)
+        return self.advise(n, seed).table()
 
     def advise(self, n: int | None = None, seed: int = 0, *, key: str | None = None) -> Suggestion:
         """`suggest` with everything said beside it. The stored answer is returned where the same question was asked of
@@ -534,11 +523,3 @@ def _check_name(what: str, name: str) -> str:
             f"digit; found {name!r}."
         )
     return name
-
-
-def _conditions(condition: Any) -> list[Condition]:
-    several = [condition] if isinstance(condition, Condition | Mapping) else list(condition)
-    checked = [check_condition(item) for item in several]
-    if not checked or len(set(checked)) != len(checked):
-        raise UserError("condition: expected one or several different conditions.")
-    return checked

@@ -168,9 +168,7 @@ def add_table(name: str, table: Path, correct: bool, key: str | None, store: str
     from campaigns.tables import read_table
 
     campaign = Campaign.open(name, store)
-    conditions = campaign.state.conditions
-    defaults = conditions[0].model_dump(exclude={"retention_cycles"}) if len(conditions) == 1 else {}
-    found = read_table(table, defaults)
+    found = read_table(table, campaign.state.fixed)
     merged = campaign.merge(found.cells, found.source, correct=correct, key=key)
     state = campaign.state
     if as_json:

@@ -21,10 +21,11 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from campaigns.history import Line
+from campaigns.history import Line, frame_of
 from campaigns.state import Suggestion
+from campaigns.store import is_address
 from optimizer.advice import Advice, Stopping
-from surrogates.cells import Cell, Condition, check_cells, check_condition, to_frame
+from surrogates.cells import Cell, Condition, check_cells, check_condition, check_conditions, to_frame
 from surrogates.errors import ConflictError, MovedError, UnavailableError, UnknownError, UserError
 
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ T = TypeVar("T")
 def connect(url: str, token: str | None = None) -> Service:
     """The service at an address, as in "https://bench.lab.org"; `token`: else what STACKPRESS_TOKEN says."""
     return Service(url, token)
-
-
-def is_address(store: object) -> bool:
-    """Whether a store is the address of a service."""
-    return str(store).startswith(("http://", "https://"))
 
 
 class Service:
@@ -88,8 +84,7 @@ class Service:
         **settings: Any,
     ) -> RemoteCampaign:
         """Open a new campaign; `settings` as of `Campaign.create`, a prior by its name."""
-        several = [condition] if isinstance(condition, Condition | Mapping) else list(condition)
-        conditions = [check_condition(item).model_dump() for item in several]
+        conditions = [item.model_dump() for item in check_conditions(condition)]
         self.write("POST", "/campaigns", {"name": name, "condition": conditions, **settings}, key)
         return RemoteCampaign(name, self)
 
@@ -187,9 +182,7 @@ class RemoteCampaign:
     @property
     def history(self) -> pd.DataFrame:
         """What happened, one row an event."""
-        import pandas as pd
-
-        return pd.DataFrame([vars(line) for line in self.lines()], columns=[item.name for item in fields(Line)])
+        return frame_of(self.lines())
 
     def lines(self, cell_id: str | None = None) -> list[Line]:
         """The history as lines; with `cell_id` the events that speak of this cell."""
@@ -240,14 +233,7 @@ class RemoteCampaign:
 
     def suggest(self, n: int | None = None, seed: int = 0) -> pd.DataFrame:
         """The next `n` cells of each condition, one row a cell."""
-        import pandas as pd
-
-        answer = self.advise(n, seed)
-        return pd.DataFrame(
-            {"cell_id": cell_id, **advice.condition.model_dump(exclude={"retention_cycles"}), **proposal.model_dump()}
-            for advice, ids in zip(answer.advice, answer.cell_ids, strict=True)
-            for proposal, cell_id in zip(advice.proposals, ids, strict=True)
-        )
+        return self.advise(n, seed).table()
 
     def advise(self, n: int | None = None, seed: int = 0, *, key: str | None = None) -> Suggestion:
         """`suggest` with everything said beside it."""

@@ -18,6 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from optimizer.advice import Advice, Curve, Interval
 from surrogates.cells import Cell, Condition
 from surrogates.errors import UserError
 from surrogates.outcomes import Outcome, check_outcome
+
+if TYPE_CHECKING:
+    from campaigns.campaign import Campaign
 
 FIXED = {
     "temperature_c": "temperature (C)",
@@ -90,6 +94,11 @@ class Comparison:
     def same_work(self) -> bool:
         """Whether every campaign asks the same question of the same kind of cell; their priors may differ."""
         return not any(pairing.differences for pairing in self.pairings)
+
+
+def side_by_side(campaigns: Sequence[Campaign]) -> Comparison:
+    """Campaigns as they stand now, told what has changed since their answers; raises as `compare`."""
+    return compare([each.state for each in campaigns], {each.name: each.moved() for each in campaigns})
 
 
 def compare(states: Sequence[CampaignState], moved: Mapping[str, Sequence[str]]) -> Comparison:

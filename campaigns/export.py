@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from campaigns.events import Event
-from campaigns.grid import CONTROL, refusal
+from campaigns.grid import CONTROL, refusal, unreadable
 from campaigns.tables import read_bytes
 from surrogates.cells import COLUMNS, REQUIRED, Cell
 from surrogates.errors import UserError
@@ -58,8 +58,7 @@ def read_events(path: Path | str) -> tuple[Event, ...]:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        found = error.strerror or str(error)
-        raise refusal(str(path), "a file that can be read", found, "Check its name and its permissions.") from None
+        raise unreadable(str(path), error) from None
     return events_of(content, str(path))
 
 

@@ -77,6 +77,12 @@ def refusal(source: str, expected: str, found: str, remedy: str) -> UserError:
     return UserError(f"{source}: expected {expected}; found {found}. {remedy}")
 
 
+def unreadable(source: str, error: Exception) -> UserError:
+    """The error for a file that the machine does not give."""
+    found = getattr(error, "strerror", None) or str(error)
+    return refusal(source, "a file that can be read", found, "Check its name and its permissions.")
+
+
 def _suffix(source: str) -> str:
     """The ending of a name; raises `UserError` for one that is not read."""
     suffix = PurePath(source).suffix.lower()
@@ -100,8 +106,7 @@ def file_content(path: Path) -> bytes:
     except UserError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        found = getattr(error, "strerror", None) or str(error)
-        raise refusal(str(path), "a file that can be read", found, "Check its name and its permissions.") from None
+        raise unreadable(str(path), error) from None
 
 
 def _too_large(source: str, packed: str, size: int, limit: int) -> UserError:

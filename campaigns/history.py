@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from campaigns.edits import shown
 from campaigns.events import Event, cells_named, current, voided
 from surrogates.errors import UnknownError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_NAMED = 8  # cells or changes in a line
 
@@ -37,6 +40,13 @@ def lines_of(events: Sequence[Event], cell_id: str | None = None) -> list[Line]:
     return [
         Line(e.revision, e.time, e.actor, e.kind, in_words(e, events), void.get(e.revision)) for e in chosen
     ]  # fmt: skip
+
+
+def frame_of(lines: Iterable[Line]) -> pd.DataFrame:
+    """The lines as a DataFrame, one row an event."""
+    import pandas as pd
+
+    return pd.DataFrame([vars(line) for line in lines], columns=[item.name for item in fields(Line)])
 
 
 def text_of(lines: Sequence[Line]) -> str:

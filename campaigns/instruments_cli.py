@@ -271,10 +271,8 @@ def _jobs_of_folder(
         raise UserError(
             f"{folder}: expected a sheet of cell facts, cells.csv or --sheet; found none. It has cell_id, file, pressure_kpa."
         )
-    conditions = campaign.state.conditions
-    defaults = conditions[0].model_dump(exclude={"retention_cycles"}) if len(conditions) == 1 else {}
     jobs = []
-    for cell in read_table(path, {"status": "planned", **defaults}).cells:
+    for cell in read_table(path, {"status": "planned", **campaign.state.fixed}).cells:
         row = cell.row()
         named = str(row.pop("file", "") or "")
         if not named:

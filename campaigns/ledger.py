@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ events_table = sql.table(
     sql.column("payload", sql.JSON),
     *(sql.column(name) for name in ("actor", "time", "key")),
 )
+TOLD = [column for column in events_table.c if column.name != "id"]
 
 
 class Transaction:
@@ -74,7 +75,7 @@ class Transaction:
             schema_version=SCHEMA_VERSION,
             payload=payload,
             actor=actor(),
-            time=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            time=utc_now(),
             key=key or uuid.uuid4().hex,
         )
         self.restore([event])
@@ -151,10 +152,9 @@ class Ledger:
 
     def histories(self) -> dict[str, tuple[Event, ...]]:
         """The events of every campaign, the oldest campaign first, as they stand at one moment."""
-        columns = [column for column in events_table.c if column.name != "id"]
         found: dict[str, list[Event]] = {}
         with self.reading() as connection:
-            for row in connection.execute(sql.select(*columns).order_by(events_table.c.id)):
+            for row in connection.execute(sql.select(*TOLD).order_by(events_table.c.id)):
                 found.setdefault(row.campaign, []).append(Event(**row._mapping))
         return {name: tuple(events) for name, events in found.items()}
 
@@ -304,9 +304,8 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _events(connection: Connection, campaign: str, after: int = 0) -> tuple[Event, ...]:
-    columns = [column for column in events_table.c if column.name != "id"]
     wanted = sql.and_(events_table.c.campaign == campaign, events_table.c.revision > after)
-    query = sql.select(*columns).where(wanted).order_by(events_table.c.revision)
+    query = sql.select(*TOLD).where(wanted).order_by(events_table.c.revision)
     return tuple(Event(**row._mapping) for row in connection.execute(query))
 
 
@@ -327,6 +326,11 @@ def acting_as(name: str) -> Iterator[None]:
         yield
     finally:
         _acting.reset(token)
+
+
+def utc_now(hours: float = 0.0) -> str:
+    """The time now, or `hours` from now, as the ledger keeps times: UTC (ISO 8601)."""
+    return (datetime.now(timezone.utc) + timedelta(hours=hours)).isoformat(timespec="milliseconds")
 
 
 def actor() -> str:

@@ -30,11 +30,10 @@ def compare(
 ) -> None:
     """Campaigns side by side, from their last answers: what they cost, what they found, whether they agree."""
     from campaigns.campaign import Campaign
-    from campaigns.comparison import compare as side_by_side
+    from campaigns.comparison import side_by_side
     from campaigns.comparison_text import document, sentences, table
 
-    campaigns = [Campaign.open(name, store) for name in names]
-    found = side_by_side([item.state for item in campaigns], {item.name: item.moved() for item in campaigns})
+    found = side_by_side([Campaign.open(name, store) for name in names])
     figures: list[Path] = []
     if figure:
         from campaigns.comparison_figure import write_comparison

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from campaigns.events import Event, cells_named, current, in_force
 from optimizer.advice import Advice
@@ -15,6 +15,9 @@ from optimizer.rig import MOST_CELLS, Rig
 from surrogates.cells import Cell, Condition
 from surrogates.errors import UserError
 from surrogates.prior import Prior
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,17 @@ class Suggestion:
     advice: tuple[Advice, ...]
     cell_ids: tuple[tuple[str, ...], ...]
     informed_by: Mapping[str, int] | None = None
+
+    def table(self) -> pd.DataFrame:
+        """The proposed cells, one row a cell: cell_id, condition, and the columns of `optimizer.suggest`."""
+        import pandas as pd
+
+        rows = [
+            {"cell_id": cell_id, **advice.condition.model_dump(exclude={"retention_cycles"}), **proposal.model_dump()}
+            for advice, ids in zip(self.advice, self.cell_ids, strict=True)
+            for proposal, cell_id in zip(advice.proposals, ids, strict=True)
+        ]
+        return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,12 @@ class CampaignState:
         not counted."""
         busy = sum(cell.status in ("planned", "running") for cell in self.cells)
         return 1 if self.rig.channels is None else min(max(self.rig.channels - busy, 1), MOST_CELLS)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Columns that a table of cells need not repeat: those that a campaign of one condition holds fixed."""
+        one = self.conditions[0] if len(self.conditions) == 1 else None
+        return one.model_dump(exclude={"retention_cycles"}) if one else {}
 
     def cell(self, cell_id: str) -> Cell | None:
         """The cell with this id, or None."""

@@ -17,6 +17,11 @@ def exists(store: str | Path) -> bool:
     return "://" in str(store) or (Path(store) / "ledger.db").exists()
 
 
+def is_address(store: object) -> bool:
+    """Whether a store is the address of a service."""
+    return str(store).startswith(("http://", "https://"))
+
+
 def shown(store: str | Path) -> str:
     """A store as messages call it: without the password that a database URL may hold."""
     return re.sub(r"(://[^/@]*:)[^/]*@", r"\1***@", str(store))

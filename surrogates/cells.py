@@ -259,6 +259,17 @@ def check_condition(condition: Condition | Mapping[str, Any]) -> Condition:
         raise UserError("\n".join(str(problem) for problem in problems)) from None
 
 
+def check_conditions(
+    conditions: Condition | Mapping[str, Any] | Iterable[Condition | Mapping[str, Any]],
+) -> list[Condition]:
+    """One or several different conditions as a list; raises `UserError` in plain words."""
+    several = [conditions] if isinstance(conditions, Condition | Mapping) else conditions
+    checked = [check_condition(item) for item in several]
+    if not checked or len(set(checked)) != len(checked):
+        raise UserError("condition: expected one or several different conditions.")
+    return checked
+
+
 def to_frame(cells: Iterable[Cell | Mapping[str, Any]]) -> pd.DataFrame:
     """Cells, or their rows, as a DataFrame: every known column in the schema's order, then any other columns."""
     import pandas as pd

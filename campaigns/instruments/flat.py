@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from campaigns.grid import looks_chinese
+from campaigns.grid import looks_chinese, unreadable
 from campaigns.instruments.series import refusal
 from surrogates.errors import UserError
 
@@ -108,8 +108,7 @@ def looked_at(path: Path) -> Sample:
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        found = getattr(error, "strerror", None) or str(error)
-        raise refusal(str(path), "a file that can be read", found, "Check its name and its permissions.") from None
+        raise unreadable(str(path), error) from None
     if not head.strip(b"\x00 \r\n\t"):
         raise refusal(str(path), "an instrument's file", "an empty one", "Export it again.")
     return Sample(path, head, _members(path) if head.startswith(ZIP) else ())

@@ -25,7 +25,7 @@ from campaigns.campaign import Campaign
 from campaigns.service.access import FORM_FIELD, READS, Checked, Reader, User, checked_form, form_token
 from campaigns.service.bench_views import END_REASONS, Bench, Filled, bench, row
 from campaigns.service.desk import Desk
-from campaigns.service.problems import STATUS, RefusalError
+from campaigns.service.problems import RefusalError, status_of
 from campaigns.service.routing import Name, TheDesk, apart
 from campaigns.service.sessions import FORM, HOME
 from campaigns.service.shapes import check_kept
@@ -57,7 +57,7 @@ class PageRoute(APIRoute):
                     return RedirectResponse(f"{FORM}?then={quote(asked)}", 303)
                 return _refusal(error.status, error.detail, error.headers)
             except UserError as error:
-                return _refusal(_status(error), str(error))
+                return _refusal(status_of(error), str(error))
             except RequestValidationError as error:
                 told = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
                 return _refusal(422, told)
@@ -112,7 +112,7 @@ def campaigns(desk: TheDesk, user: Reader) -> Response:
 @router.get("/bench/compare")
 def compare(desk: TheDesk, user: Reader, name: Annotated[list[str] | None, Query(max_length=50)] = None) -> Response:
     """Campaigns side by side, from their last answers."""
-    from campaigns.comparison import compare as side_by_side
+    from campaigns.comparison import side_by_side
     from campaigns.comparison_text import said, sentences
 
     names = list(dict.fromkeys(name or ()))
@@ -120,8 +120,7 @@ def compare(desk: TheDesk, user: Reader, name: Annotated[list[str] | None, Query
         raise UserError(
             f"compare: expected 2 to {MOST_COMPARED} campaigns; found {len(names)}. Go back and choose them in the list."
         )
-    chosen = [desk.campaign(each) for each in names]
-    found = side_by_side([item.state for item in chosen], {item.name: item.moved() for item in chosen})
+    found = side_by_side([desk.campaign(each) for each in names])
     columns = [dict(said(entry)) for entry in found.entries]
     labels = [(entry.label, entry.campaign) for entry in found.entries]
     return _page("compare.html.j2", user, labels=labels, columns=columns, sentences=list(sentences(found)))
@@ -163,7 +162,7 @@ def _tell(name: str, form: str, desk: Desk, user: User, typed: Typed) -> Respons
         cell_id = VERBS[form](told, typed)
     except UserError as error:
         filled = Filled.refused(form, typed, error, [*typed])
-        return _campaign(desk, name, user, filled, status=_status(error))
+        return _campaign(desk, name, user, filled, status=status_of(error))
     return RedirectResponse(f"{HOME}/{quote(name)}?stored={quote(cell_id, safe='')}", 303)
 
 
@@ -261,10 +260,6 @@ def _campaign(
         end_reasons=END_REASONS,
         new_key=lambda: secrets.token_urlsafe(16),
     )
-
-
-def _status(error: UserError) -> int:
-    return next(status for kind, status in STATUS if isinstance(error, kind))
 
 
 def _refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from campaigns.campaign import Campaign
+from campaigns.history import Line
 from campaigns.service.access import MANAGES, READS, RECORDS
 from campaigns.service.routing import READING, WRITING, Key, Limit, Name, Offset, TheDesk, apart, page
 from campaigns.service.shapes import (
@@ -16,7 +17,6 @@ from campaigns.service.shapes import (
     CampaignSummary,
     Closing,
     ComparisonDocument,
-    EventLine,
     HistoryPage,
     NewCampaign,
     Undoing,
@@ -38,8 +38,7 @@ def open_campaign(new: NewCampaign, response: Response, desk: TheDesk, key: Key)
     """Open a campaign: what is tuned, in which cell, within which pressures."""
     check_prior(new.prior)
     given = new.model_dump(exclude={"name", "condition"})
-    condition = [new.condition] if not isinstance(new.condition, list) else new.condition
-    campaign = Campaign.create(new.name, condition, key=key, store=desk, **given)
+    campaign = Campaign.create(new.name, new.condition, key=key, store=desk, **given)
     response.headers["Location"] = f"/campaigns/{new.name}"
     return CampaignDocument.of(campaign.state)
 
@@ -61,7 +60,7 @@ def history(
 ) -> Any:
     """What happened, oldest first: who, when, what."""
     lines, told = page(request, desk.lines(name, cell_id), limit, offset)
-    return {"events": [vars(line) for line in lines], **told}
+    return {"events": lines, **told}
 
 
 @router.get("/comparison", response_model=ComparisonDocument, dependencies=READS, responses=READING)
@@ -70,19 +69,18 @@ def compare(
     name: Annotated[list[str], Query(min_length=2, max_length=6, description="Two to six campaigns.")],
 ) -> Any:
     """Campaigns side by side, from their last answers: what they cost, what they found, whether they agree."""
-    from campaigns.comparison import compare as side_by_side
+    from campaigns.comparison import side_by_side
     from campaigns.comparison_text import document, sentences
 
-    campaigns = [desk.campaign(each) for each in dict.fromkeys(name)]
-    found = side_by_side([item.state for item in campaigns], {item.name: item.moved() for item in campaigns})
+    found = side_by_side([desk.campaign(each) for each in dict.fromkeys(name)])
     return {**document(found), "sentences": list(sentences(found))}
 
 
-@router.post("/campaigns/{name}/undo", response_model=EventLine, dependencies=RECORDS, responses=WRITING)
+@router.post("/campaigns/{name}/undo", response_model=Line, dependencies=RECORDS, responses=WRITING)
 def undo(name: Name, which: Undoing, desk: TheDesk, key: Key) -> Any:
     """Undo an event; an undoing can be undone, too."""
     event = desk.campaign(name).undo(which.revision, key=key)
-    return vars(desk.lines(name)[event.revision - 1])
+    return desk.lines(name)[event.revision - 1]
 
 
 @router.post("/campaigns/{name}/close", response_model=CampaignDocument, dependencies=MANAGES, responses=WRITING)

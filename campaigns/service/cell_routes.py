@@ -12,10 +12,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from campaigns.edits import CHANGEABLE, no_such_cell
+from campaigns.history import Line
 from campaigns.service.access import READS, RECORDS
 from campaigns.service.desk import Desk
 from campaigns.service.routing import READING, WRITING, CellId, Key, Limit, Name, Offset, Seen, TheDesk, apart, page
-from campaigns.service.shapes import CellPage, Changes, Correction, EventLine, Merged, NewCells, Reason, Seed
+from campaigns.service.shapes import CellPage, Changes, Correction, Merged, NewCells, Reason, Seed
 from optimizer.advice import Stopping
 from surrogates.cells import Cell
 from surrogates.errors import UserError
@@ -36,12 +37,10 @@ def cells(request: Request, name: Name, desk: TheDesk, limit: Limit = 100, offse
 def add_cells(name: Name, new: NewCells, desk: TheDesk, key: Key) -> Any:
     """Add cells, all or none; rows that are there already and unchanged are passed over."""
     campaign = desk.campaign(name)
-    conditions = campaign.state.conditions
-    fixed = conditions[0].model_dump(exclude={"retention_cycles"}) if len(conditions) == 1 else {}
+    fixed = campaign.state.fixed
     rows = [{**fixed, **{column: value for column, value in row.items() if value is not None}} for row in new.cells]
     merged = campaign.merge(rows, new.source, correct=new.correct, key=key)
-    told = {what: getattr(merged, what) for what in ("added", "corrected", "unchanged", "withdrawn")}
-    return {"campaign": name, "revision": desk.state(name).revision, **told}
+    return Merged.of(desk.state(name), merged)
 
 
 @router.get(
@@ -75,14 +74,14 @@ def correct(
 
 @router.post(
     "/campaigns/{name}/cells/{cell_id:cell}/withdrawal",
-    response_model=EventLine,
+    response_model=Line,
     dependencies=RECORDS,
     responses=WRITING,
 )
 def withdraw(name: Name, cell_id: CellId, why: Reason, desk: TheDesk, key: Key, seen: Seen) -> Any:
     """Take a cell that should not be there out of the table; undoing the event brings it back."""
     event = desk.campaign(name).withdraw(cell_id, why.reason, key=key, seen_revision=seen)
-    return vars(desk.lines(name)[event.revision - 1])
+    return desk.lines(name)[event.revision - 1]
 
 
 @router.get(

@@ -42,9 +42,8 @@ def add_table(
     table = uploads.table_of(campaign.state, sent.file.file, sent.file.filename)
     if preview:
         return TablePreview.model_construct(cells=list(table.cells), notes=list(table.notes))
-    merged = uploads.add_table(campaign, table, sent.correct, key)
-    told = {what: list(getattr(merged, what)) for what in ("added", "corrected", "unchanged", "withdrawn")}
-    return Merged(campaign=name, revision=desk.state(name).revision, notes=list(table.notes), **told)
+    merged = campaign.merge(table.cells, table.source, correct=sent.correct, key=key)
+    return Merged.of(desk.state(name), merged, table.notes)
 
 
 @router.post(

@@ -10,14 +10,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import Field, StrictBool
 
 from campaigns.ledger import actor
 from campaigns.service.access import MANAGES, READS, RECORDS
 from campaigns.service.campaign_routes import check_prior
-from campaigns.service.jobs import Job, Jobs, State
+from campaigns.service.jobs import Job, Jobs
 from campaigns.service.problems import RefusalError
-from campaigns.service.routing import READING, WRITING, Key, Limit, Name, Offset, TheDesk
+from campaigns.service.routing import READING, WRITING, Key, Limit, Name, Offset, TheDesk, place
 from campaigns.service.shapes import NAMED, Body, Number, Page, Seed, Text, Whole
 
 router = APIRouter(tags=["jobs"])
@@ -58,27 +58,10 @@ class NewPrior(Body):
     seed: StrictSeed = 0
 
 
-class JobDocument(BaseModel):
-    """A job: how far it is (`done` of `total` parts), and what came out; the result of a list is left out."""
-
-    id: str
-    kind: str
-    campaign: str | None
-    request: dict[str, Any]
-    state: State
-    done: int
-    total: int | None
-    problem: str | None
-    asked_by: str
-    asked: str
-    finished: str | None
-    result: dict[str, Any] | None = None
-
-
 class JobPage(Page):
     """Jobs, the newest first, without their results."""
 
-    jobs: list[JobDocument]
+    jobs: list[Job]
 
 
 def jobs_of(desk: TheDesk) -> Jobs:
@@ -92,7 +75,7 @@ TheJobs = Annotated[Jobs, Depends(jobs_of)]
 @router.post(
     "/campaigns/{name}/plans",
     status_code=202,
-    response_model=JobDocument,
+    response_model=Job,
     dependencies=RECORDS,
     responses=BeginningWork,
 )
@@ -105,7 +88,7 @@ def plan(name: Name, asked: NewPlan, response: Response, desk: TheDesk, jobs: Th
 @router.post(
     "/campaigns/{name}/replays",
     status_code=202,
-    response_model=JobDocument,
+    response_model=Job,
     dependencies=RECORDS,
     responses=BeginningWork,
 )
@@ -117,7 +100,7 @@ def replay(name: Name, asked: NewReplay, response: Response, desk: TheDesk, jobs
     return _begin(jobs, "replay", name, asked.model_dump(exclude_none=True), key, response)
 
 
-@router.post("/priors", status_code=202, response_model=JobDocument, dependencies=MANAGES, responses=BeginningWork)
+@router.post("/priors", status_code=202, response_model=Job, dependencies=MANAGES, responses=BeginningWork)
 def learn(asked: NewPrior, response: Response, desk: TheDesk, jobs: TheJobs, key: Key) -> Any:
     """Learn a prior from finished campaigns; the job's result has its document."""
     check_prior(asked.base)
@@ -131,24 +114,21 @@ def learn(asked: NewPrior, response: Response, desk: TheDesk, jobs: TheJobs, key
 def jobs(request: Request, jobs: TheJobs, limit: Limit = 100, offset: Offset = 0) -> Any:
     """The jobs of the store."""
     part, total = jobs.page(limit, offset)
-    end = offset + limit
-    following = str(request.url.include_query_params(offset=end, limit=limit)) if end < total else None
-    relative = following and following.split(request.url.netloc, 1)[-1]
-    return {"jobs": [vars(job) for job in part], "total": total, "limit": limit, "offset": offset, "next": relative}
+    return {"jobs": part, **place(request, total, limit, offset)}
 
 
-@router.get("/jobs/{job_id}", response_model=JobDocument, dependencies=READS, responses=READING)
+@router.get("/jobs/{job_id}", response_model=Job, dependencies=READS, responses=READING)
 def job(job_id: JobId, jobs: TheJobs) -> Any:
     """A job, and its result once it is done."""
-    return vars(jobs.get(job_id))
+    return jobs.get(job_id)
 
 
-@router.put("/jobs/{job_id}/cancellation", response_model=JobDocument, dependencies=RECORDS, responses=WRITING)
+@router.put("/jobs/{job_id}/cancellation", response_model=Job, dependencies=RECORDS, responses=WRITING)
 def cancel(job_id: JobId, request: Request, jobs: TheJobs) -> Any:
     """Cancel a job; one that is over stays as it is. What somebody who manages asked for, only such may cancel."""
     if jobs.get(job_id).kind == "learn" and not request.state.user.role.includes("manage"):
         raise RefusalError(403, f"job {job_id}: expected a token that may manage; found one that may not.")
-    return vars(jobs.cancel(job_id))
+    return jobs.cancel(job_id)
 
 
 def there(job_id: JobId, jobs: TheJobs) -> Job:
@@ -167,8 +147,7 @@ async def events(
     while True:
         if found != told:
             told = found
-            document = JobDocument.model_validate(vars(found)).model_dump(mode="json")
-            yield ServerSentEvent(event=found.state.value, data=document, id=f"{found.state.value}-{found.done}")
+            yield ServerSentEvent(event=found.state.value, data=found, id=f"{found.state.value}-{found.done}")
         if found.state.is_final or time.monotonic() > end:
             return
         await asyncio.sleep(LOOK_EVERY_S)
@@ -177,7 +156,7 @@ async def events(
 
 def _begin(
     jobs: Jobs, kind: str, campaign: str | None, request: dict[str, Any], key: str | None, response: Response
-) -> dict[str, Any]:
+) -> Job:
     if jobs.open_of(actor()) >= MOST_OPEN:
         raise RefusalError(
             429,
@@ -186,4 +165,4 @@ def _begin(
         )
     job = jobs.ask(kind, campaign, request, key)
     response.headers["Location"] = f"/jobs/{job.id}"
-    return vars(job)
+    return job

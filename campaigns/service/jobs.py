@@ -11,13 +11,12 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sql
 
-from campaigns.ledger import Ledger, actor
+from campaigns.ledger import Ledger, actor, utc_now
 from surrogates.errors import ConflictError, UnknownError
 
 LEASE_S = 15.0
@@ -52,7 +51,8 @@ TOLD_COLUMNS = [jobs_table.c[name] for name in TOLD]
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it stands; `done` of `total` parts, `total` None until that is known."""
+    """A job as it stands: how far it is (`done` of `total` parts, null until that is known), and what came out; the jobs
+    of a list are without their results."""
 
     id: str
     kind: str
@@ -65,7 +65,7 @@ class Job:
     asked_by: str
     asked: str
     finished: str | None
-    result: Any = None
+    result: dict[str, Any] | None = None
 
 
 class Jobs:
@@ -78,7 +78,7 @@ class Jobs:
         """A new job; under a `key` asked before, the job made then. Raises `ConflictError` where that was another."""
         job_id = uuid.uuid4().hex
         row: dict[str, Any] = {"id": job_id, "kind": kind, "campaign": campaign, "request": dict(request), "key": key}
-        row |= {"state": State.QUEUED.value, "done": 0, "deaths": 0, "asked_by": actor(), "asked": _now()}
+        row |= {"state": State.QUEUED.value, "done": 0, "deaths": 0, "asked_by": actor(), "asked": utc_now()}
         try:
             with self._ledger.changing() as connection:
                 if key is None or connection.execute(_under(key)).first() is None:
@@ -122,7 +122,7 @@ class Jobs:
         open_ = jobs_table.c.state.in_([State.QUEUED.value, State.RUNNING.value])
         with self._ledger.changing() as connection:
             change = sql.update(jobs_table).where(jobs_table.c.id == job_id, open_)
-            connection.execute(change.values(state=State.CANCELLED.value, finished=_now(), worker=None, lease=None))
+            connection.execute(change.values(state=State.CANCELLED.value, finished=utc_now(), worker=None, lease=None))
         return self.get(job_id)
 
     def claim(self, worker: str, lease_s: float = LEASE_S) -> Job | None:
@@ -195,13 +195,9 @@ def _mine(job: Job, worker: str) -> sql.ColumnElement[bool]:
 
 
 def _over() -> dict[str, Any]:
-    return {"finished": _now(), "worker": None, "lease": None}
+    return {"finished": utc_now(), "worker": None, "lease": None}
 
 
 def _job(row: Any) -> Job:
     told = dict(row._mapping)
     return Job(**{**told, "state": State(told["state"])})
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

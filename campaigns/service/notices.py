@@ -12,12 +12,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sql
 
-from campaigns.ledger import Ledger, actor
+from campaigns.ledger import Ledger, actor, utc_now
 from campaigns.service.desk import Desk
 from campaigns.service.runner import Repeated
 from campaigns.state import CampaignState, Suggestion
@@ -55,7 +54,7 @@ class Webhooks:
     def put(self, campaign: str, url: str) -> str:
         """Tell a campaign's news to `url` from now on; returns the secret they are signed with, which is told this once."""
         secret = secrets.token_hex(32)
-        changes = {"url": url, "secret": secret, "set_by": actor(), "set_at": _now()}
+        changes = {"url": url, "secret": secret, "set_by": actor(), "set_at": utc_now()}
         new = {"campaign": campaign, "since": self._ledger.revision(campaign), "seen": 0, **changes}
         if not self._change(campaign, changes):
             try:
@@ -190,7 +189,7 @@ def _may_stop(answer: Suggestion) -> bool:
 
 def _delivery(state: CampaignState, notice: Notice) -> dict[str, Any]:
     notice_id = uuid.uuid4().hex
-    said = {"id": notice_id, "kind": notice.kind, "campaign": state.name, "time": _now(), "text": notice.text}
+    said = {"id": notice_id, "kind": notice.kind, "campaign": state.name, "time": utc_now(), "text": notice.text}
     body = json.dumps({**said, "about": notice.about})
     row = {"id": notice_id, "campaign": state.name, "fact": notice.fact, "body": body}
     return {**row, "state": "waiting", "attempts": 0, "due": time.time()}
@@ -199,7 +198,3 @@ def _delivery(state: CampaignState, notice: Notice) -> dict[str, Any]:
 def _told(row: Any) -> dict[str, Any]:
     body = json.loads(row["body"])
     return {**{name: row[name] for name in DELIVERY}, **{name: body[name] for name in ("kind", "time", "text")}}
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -103,6 +103,11 @@ def problem(
     return JSONResponse(document.model_dump(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
+def status_of(error: UserError) -> int:
+    """The status under which an error is told."""
+    return next(status for kind, status in STATUS if isinstance(error, kind))
+
+
 def parts_of(error: UserError) -> list[OneProblem]:
     """What a message tells, in its parts: "field: expected ...; found ... . remedy"."""
     if isinstance(error, TableError):
@@ -140,8 +145,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(UserError)
     def _user_error(request: Request, error: UserError) -> JSONResponse:
-        status = next(status for kind, status in STATUS if isinstance(error, kind))
-        return problem(status, str(error), parts_of(error), _id(request))
+        return problem(status_of(error), str(error), parts_of(error), _id(request))
 
     @app.exception_handler(RefusalError)
     def _refusal(request: Request, error: RefusalError) -> JSONResponse:

@@ -102,8 +102,12 @@ Offset = Annotated[int, Query(ge=0, le=10**9)]
 
 def page(request: Request, things: Sequence[T], limit: int, offset: int) -> tuple[list[T], dict[str, Any]]:
     """A part of a list, and what `shapes.Page` says of it."""
+    return list(things[offset : offset + limit]), place(request, len(things), limit, offset)
+
+
+def place(request: Request, total: int, limit: int, offset: int) -> dict[str, Any]:
+    """What `shapes.Page` says of a part of a list of `total` things."""
     end = offset + limit
-    following = str(request.url.include_query_params(offset=end, limit=limit)) if end < len(things) else None
-    part = list(things[offset:end])
+    following = str(request.url.include_query_params(offset=end, limit=limit)) if end < total else None
     relative = following and following.split(request.url.netloc, 1)[-1]
-    return part, {"total": len(things), "limit": limit, "offset": offset, "next": relative}
+    return {"total": total, "limit": limit, "offset": offset, "next": relative}

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema, model_validator
 
+from campaigns.edits import Merge
+from campaigns.history import Line
 from campaigns.instruments.cycles import Kind, Plating
 from campaigns.state import CampaignState
 from campaigns.state import Suggestion as Answer
 from campaigns.tables import NUMERIC
 from optimizer.advice import Advice, Best, Curve
 from optimizer.goal import STOP_GAIN, Goal
-from optimizer.rig import Rig
+from optimizer.rig import MOST_CELLS, Rig
 from surrogates.cells import COLUMNS, Cell, Condition, EndReason
 from surrogates.outcomes import OutcomeName
 
@@ -212,7 +214,7 @@ class Question(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"n": 1, "seed": 0}]})
 
-    n: Annotated[Whole, Field(ge=1, le=50)] | None = None
+    n: Annotated[Whole, Field(ge=1, le=MOST_CELLS)] | None = None
     seed: Annotated[Seed, Field(strict=True)] = 0
 
 
@@ -380,21 +382,10 @@ class CellPage(Page):
     cells: list[Cell]
 
 
-class EventLine(BaseModel):
-    """An event in words; `time` in UTC, `undone_by` the revision of the event by which it no longer holds."""
-
-    revision: int
-    time: str
-    actor: str
-    kind: str
-    what: str
-    undone_by: int | None
-
-
 class HistoryPage(Page):
     """Events, oldest first."""
 
-    events: list[EventLine]
+    events: list[Line]
 
 
 class Merged(BaseModel):
@@ -407,6 +398,12 @@ class Merged(BaseModel):
     unchanged: list[str]
     withdrawn: list[str]
     notes: list[str] = []
+
+    @classmethod
+    def of(cls, state: CampaignState, merge: Merge, notes: Sequence[str] = ()) -> Merged:
+        """What a table has become in a campaign, as it stands since."""
+        told = {what: list(ids) for what, ids in vars(merge).items() if what in cls.model_fields}
+        return cls(campaign=state.name, revision=state.revision, notes=list(notes), **told)
 
 
 class TablePreview(BaseModel):

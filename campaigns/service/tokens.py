@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 
 import sqlalchemy as sql
 
-from campaigns.ledger import Ledger, actor
+from campaigns.ledger import Ledger, actor, utc_now
 from surrogates.errors import ConflictError, UnknownError, UserError
 
 PREFIX = "sp_"
@@ -65,7 +64,13 @@ class Tokens:
                     f"token {name}: expected a name without a token; found one that is valid. "
                     f"stackpress token revoke {name} takes it back."
                 )
-            row = {"name": name, "role": role.value, "digest": digest(secret), "created": _now(), "created_by": actor()}
+            row = {
+                "name": name,
+                "role": role.value,
+                "digest": digest(secret),
+                "created": utc_now(),
+                "created_by": actor(),
+            }
             connection.execute(sql.insert(tokens_table).values(row))
         return secret
 
@@ -84,7 +89,7 @@ class Tokens:
             if not ids:
                 known = ", ".join(token.name for token in self.list() if token.revoked is None) or "none"
                 raise UnknownError(f"token {name}: expected somebody who has a token; found {known}.")
-            connection.execute(sql.update(tokens_table).where(valid).values(revoked=_now()))
+            connection.execute(sql.update(tokens_table).where(valid).values(revoked=utc_now()))
             connection.execute(sql.delete(sessions_table).where(sessions_table.c.token_id.in_(ids)))
 
     def any(self) -> bool:
@@ -102,12 +107,12 @@ class Tokens:
             tokens_table.c.digest == digest(secret), tokens_table.c.revoked.is_(None)
         )
         with self._ledger.changing() as connection:
-            connection.execute(sql.delete(sessions_table).where(sessions_table.c.expires < _now()))
+            connection.execute(sql.delete(sessions_table).where(sessions_table.c.expires < utc_now()))
             token_id = connection.execute(query).scalar()
             if token_id is None:
                 return None
             session = secrets.token_urlsafe(32)
-            row = {"digest": digest(session), "token_id": token_id, "expires": _now(hours)}
+            row = {"digest": digest(session), "token_id": token_id, "expires": utc_now(hours)}
             connection.execute(sql.insert(sessions_table).values(row))
         return session
 
@@ -115,7 +120,7 @@ class Tokens:
         """Who is in this session; None where there is none, or it has expired."""
         valid = sql.and_(
             sessions_table.c.digest == digest(session),
-            sessions_table.c.expires >= _now(),
+            sessions_table.c.expires >= utc_now(),
             sessions_table.c.token_id == tokens_table.c.id,
         )
         return self._holder(valid)
@@ -135,10 +140,6 @@ class Tokens:
 def digest(secret: str) -> str:
     """The SHA-256 of a secret, in hexadecimal digits."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _now(hours: float = 0.0) -> str:
-    return (datetime.now(timezone.utc) + timedelta(hours=hours)).isoformat(timespec="milliseconds")
 
 
 def _check_name(name: str) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from campaigns.campaign import Campaign
-from campaigns.edits import Merge
 from campaigns.instruments.importing import Imported, Job, import_cells, measured
 from campaigns.instruments.measure import Words, facts_of
 from campaigns.instruments.reader import read
@@ -29,13 +28,7 @@ LONGEST_NAME = 100
 
 def table_of(state: CampaignState, file: BinaryIO, name: str | None) -> Table:
     """The cells of a table; what a campaign of one condition holds fixed need not stand in it."""
-    fixed = state.conditions[0].model_dump(exclude={"retention_cycles"}) if len(state.conditions) == 1 else {}
-    return read_bytes(file.read(), file_name(name), fixed)
-
-
-def add_table(campaign: Campaign, table: Table, correct: bool = False, key: str | None = None) -> Merge:
-    """Add the cells of a table, all or none."""
-    return campaign.merge(table.cells, table.source, correct=correct, key=key)
+    return read_bytes(file.read(), file_name(name), state.fixed)
 
 
 def preview_export(file: BinaryIO, name: str | None, job: Job) -> ExportPreview:
