@@ -102,6 +102,7 @@ def test_how_a_cell_ended_decides_its_status(client: Client, reason: str, status
     ("form", "fields", "field", "said"),
     [
         ("built", {"cell_id": "n1", "pressure_kpa": "3,5"}, "pressure_kpa", "Write a point: 3.5"),
+        ("built", {"cell_id": "n1", "pressure_kpa": "3,5 psi"}, "pressure_kpa", "in the unit that is given"),
         ("built", {"cell_id": "n1", "pressure_kpa": "-3"}, "pressure_kpa", "a number above 0"),
         ("built", {"cell_id": "n1", "pressure_kpa": "nan"}, "pressure_kpa", "Expected a number"),
         ("built", {"cell_id": "", "pressure_kpa": "3"}, "cell_id", "found nothing"),

@@ -228,14 +228,19 @@ def _life(typed: Typed) -> dict[str, float]:
 
 def _number(typed: Typed, column: str) -> float:
     text = typed.get(column, "")
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value, pointed = _float(text), text.replace(",", ".")
     if not math.isfinite(value):
-        remedy = f"Write a point: {text.replace(',', '.')}" if "," in text else "Digits alone, the unit is given."
+        meant = math.isfinite(_float(pointed))
+        remedy = f"Write a point: {pointed}" if meant else "Digits alone, in the unit that is given."
         raise TableError("form", [Problem("", column, "a number", repr(text[:40]) if text else "nothing", remedy)])
     return value
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _campaign(
