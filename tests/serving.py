@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class Client:
         self._client = httpx.AsyncClient(transport=transport, base_url=base_url)
 
     def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:
-        return asyncio.run(self._client.request(method, path, **request))
+        with ThreadPoolExecutor(1) as apart:  # where a browser is open, this thread has a loop of Playwright's running
+            return apart.submit(asyncio.run, self._client.request(method, path, **request)).result()
 
     def get(self, path: str, **request: Any) -> httpx.Response:
         return self("GET", path, **request)
