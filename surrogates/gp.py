@@ -112,6 +112,15 @@ class Parameters:
         parts: dict[str, Any] = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **parts)
 
+    def joined(self, other: Parameters) -> Parameters:
+        """These particles, then the others."""
+        parts: dict[str, Any] = {
+            name: torch.cat([value, vars(other)[name]])
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **parts)
+
 
 @dataclass(frozen=True)
 class Basis:

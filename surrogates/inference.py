@@ -6,10 +6,11 @@ surrogates.propagation gives the posterior of the linear weights and the evidenc
 Three hypotheses compete: "physics" (two modes and a residual), "no effect" (a constant), "free" (a smooth curve without
 physics). Where other conditions teach something, "physics" comes in two blocks of particles: taught, and alone with the
 document's own prior. Parameters are integrated over by importance sampling: prior draws, weighted by the readings, and
-where few of them carry the weight, rounds of draws from a Student t around these (adaptive importance sampling; Cappe et
-al., Stat. Comput. 18, 447 (2008)). While they are sought particles get a first look, half the sweeps of expectation
-propagation with the slower sines; those that carry weight then get the other half. Everything is a function of the readings, the prior and
-one seed.
+where few of them carry the weight, rounds of draws from a Student t around these. The draws of all rounds count, each
+weighted as one from the mixture of all they were drawn from (adaptive multiple importance sampling; Cornuet, Marin, Mira
+and Robert, Scand. J. Stat. 39, 798 (2012)). While they are sought particles get a first look, half the sweeps of
+expectation propagation with the slower sines; those that carry weight then get the other half. Everything is a function
+of the readings, the prior and one seed.
 """
 
 from __future__ import annotations
@@ -17,31 +18,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import cast
 
 import torch
+from scipy.special import chdtri
 from torch import Tensor
 
-from surrogates.gp import Basis, Parameters
+from surrogates.gp import Basis, Parameters, tensor
 from surrogates.population import ALONE, Evidence, Population, evidence_of
 from surrogates.prior import LogNormal, Prior
 from surrogates.propagation import Sites, expectation_propagation, of_lower_bound, of_reading
 
 HYPOTHESES = ("physics", "no effect", "free")
-FIRST_STAGE = {"physics": 400, "no effect": 24, "free": 72}
-SECOND_STAGE = {"physics": 288, "no effect": 16, "free": 72}
+FIRST_STAGE = {"physics": 320, "no effect": 16, "free": 48}
+SECOND_STAGE = {"physics": 256, "no effect": 16, "free": 32}
 FEWEST = 64
 MAX_ROUNDS = 3
-ENOUGH = 80.0
+ENOUGH = 60.0
 QUICK = 40.0
 FREEDOM = 5
 SHRINKAGE = 0.5
 TEMPERED = 30.0
 FARTHEST = 5.0
-NEGLIGIBLE = 1e-3
+NEGLIGIBLE = 1e-2
 SLOWER = 2 / 3
 BISECTIONS = 12
-PRIOR_SHARE = 0.15
 GROWTH_CELLS = 6
 NAMES = (
     "x_best",
@@ -214,13 +216,14 @@ def infer(
     basis, generator = Basis.spanning(data.x, prior), torch.Generator().manual_seed(seed)
     setting = _Setting(data, prior, _blocks(prior, own, taught, alone), basis, contact_only, generator)
     if not len(data):
-        return setting.posterior(setting.looked_at(setting.from_prior(setting.counts(SECOND_STAGE))))
-    draws = setting.looked_at(setting.from_prior(setting.counts(FIRST_STAGE)))
+        found = setting.from_prior(setting.counts(SECOND_STAGE))
+        return setting.posterior(found, torch.arange(len(found.z)))
+    found = setting.from_prior(setting.counts(FIRST_STAGE))
     for _ in range(MAX_ROUNDS):
-        if draws.effective_size() >= (ENOUGH if careful else QUICK):
+        if found.effective_size() >= (ENOUGH if careful else QUICK):
             break
-        draws = setting.looked_at(setting.nearer(draws, setting.counts(SECOND_STAGE, draws.masses())))
-    return setting.posterior(draws.that_matter())
+        found = setting.nearer(found)
+    return setting.posterior(found, found.that_matter())
 
 
 @dataclass(frozen=True)
@@ -234,44 +237,74 @@ class _Block:
 
 
 @dataclass(frozen=True)
-class _Draws:
-    """Particles by block, z (N, D) each; `log_ratio` (N,) each: ln(prior density / density drawn from), the block's share
-    and number among it."""
+class _Drawn:
+    """What the particles of one block were drawn from: `from_prior` of them from its population, and numbers of them from
+    each of `near`."""
 
-    z: list[Tensor]
-    log_ratio: list[Tensor]
+    from_prior: int
+    near: tuple[tuple[int, _Near], ...] = ()
+
+    def log_density(self, z: Tensor, log_prior: Tensor) -> Tensor:
+        """ln of the sum of number times density over all that was drawn from, at z (N, D): (N,)."""
+        near = [math.log(count) + near.log_density(z) for count, near in self.near]
+        return torch.logsumexp(torch.stack([math.log(self.from_prior) + log_prior, *near]), 0)
 
 
 @dataclass(frozen=True)
-class _Looked:
-    """Draws after a first look at the readings: `theta`, `sites` and `weights` (S,) of all of them together."""
+class _Particles:
+    """N particles after a first look at the readings: z (N, D); `block` (N,), the number of each one's block; `log_prior`
+    (N,), ln of its density there; what they were drawn from, by block."""
 
-    draws: _Draws
+    z: Tensor
+    block: Tensor
+    log_prior: Tensor
     theta: Parameters
     sites: Sites
-    weights: Tensor
+    log_shares: Tensor
+    drawn: tuple[_Drawn, ...]
 
-    def parts(self) -> tuple[Tensor, ...]:
-        """The weights by block."""
-        parts: tuple[Tensor, ...] = self.weights.split([len(part) for part in self.draws.z])
-        return parts
+    def of_block(self, number: int) -> Tensor:
+        """Numbers of the particles of a block."""
+        return (self.block == number).nonzero()[:, 0]
 
-    def masses(self) -> list[float]:
+    @cached_property
+    def log_ratio(self) -> Tensor:
+        """ln of the prior density, the block's share among it, over what was drawn from: (N,)."""
+        ratio = self.log_prior + self.log_shares[self.block]
+        for number, drawn in enumerate(self.drawn):
+            mine = self.of_block(number)
+            ratio.index_add_(0, mine, drawn.log_density(self.z[mine], self.log_prior[mine]), alpha=-1)
+        return ratio
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """By the first look, (N,); they sum to 1."""
+        return torch.softmax(self.sites.log_evidence + self.log_ratio, dim=0)
+
+    def masses(self) -> Tensor:
         """The weight of each block."""
-        return [float(part.sum()) for part in self.parts()]
+        return torch.zeros(len(self.drawn), dtype=self.weights.dtype).index_add(0, self.block, self.weights)
 
     def effective_size(self) -> float:
         """Effective number of particles with physics."""
         return effective_size(self.weights * self.theta.physics)
 
-    def that_matter(self) -> _Looked:
-        """Those that carry more than a NEGLIGIBLE share of the mean weight of their block: a first look ranks the
-        particles of a hypothesis well, the hypotheses less so."""
-        kept = [part >= NEGLIGIBLE * part.mean() for part in self.parts()]
-        z = [part[mask] for part, mask in zip(self.draws.z, kept, strict=True)]
-        ratios = [part[mask] for part, mask in zip(self.draws.log_ratio, kept, strict=True)]
-        index = torch.cat(kept).nonzero()[:, 0]
-        return _Looked(_Draws(z, ratios), self.theta.select(index), self.sites.select(index), self.weights[index])
+    def that_matter(self) -> Tensor:
+        """Numbers of those that carry more than a NEGLIGIBLE share of the mean weight of their block: a first look ranks
+        the particles of a hypothesis well, the hypotheses less so."""
+        mean = self.masses() / torch.bincount(self.block, minlength=len(self.drawn))
+        return (self.weights >= NEGLIGIBLE * mean[self.block]).nonzero()[:, 0]
+
+    def joined(self, other: _Particles) -> _Particles:
+        """Both together; `other` knows what all of them were drawn from."""
+        return replace(
+            other,
+            z=torch.cat([self.z, other.z]),
+            block=torch.cat([self.block, other.block]),
+            log_prior=torch.cat([self.log_prior, other.log_prior]),
+            theta=self.theta.joined(other.theta),
+            sites=self.sites.joined(other.sites),
+        )
 
 
 def _blocks(prior: Prior, own: Population, taught: tuple[Population, Population] | None, alone: float) -> list[_Block]:
@@ -345,65 +378,73 @@ class _Setting:
             silent.add("slope_short")
         return [COLUMN[name] for name in ACTIVE[hypothesis] if name not in silent]
 
-    def from_prior(self, counts: list[int]) -> _Draws:
+    def from_prior(self, counts: list[int]) -> _Particles:
         """Draws from each block's population."""
-        return self._draws(self._prior_draws(counts), [torch.zeros(count).double() for count in counts])
+        uniforms = zip(self.blocks, self._uniforms(counts), strict=True)
+        z = [block.population.place(uniform[:, :-1]) for block, uniform in uniforms]
+        return self._looked_at(z, tuple(_Drawn(count) for count in counts))
 
-    def _draws(self, z: list[Tensor], log_ratio: list[Tensor]) -> _Draws:
-        shares = [math.log(block.share / len(part)) for block, part in zip(self.blocks, z, strict=True)]
-        return _Draws(z, [ratio + share for ratio, share in zip(log_ratio, shares, strict=True)])
+    def nearer(self, before: _Particles) -> _Particles:
+        """With draws near the weight of those before."""
+        counts = self.counts(SECOND_STAGE, before.masses().tolist())
+        z, drawn = [], []
+        for number, (block, uniform) in enumerate(zip(self.blocks, self._uniforms(counts), strict=True)):
+            mine = before.of_block(number)
+            near = _Near.around(before.z[mine], before.weights[mine], self.columns(block.hypothesis))
+            part = block.population.place(uniform[:, :-1])
+            part[:, near.columns] = near.place(uniform)
+            z.append(part)
+            so_far = before.drawn[number]
+            drawn.append(replace(so_far, near=(*so_far.near, (len(part), near))))
+        return before.joined(self._looked_at(z, tuple(drawn)))
 
-    def looked_at(self, draws: _Draws) -> _Looked:
-        """The draws with their weights by a first look at the readings."""
-        theta = self.parameters(draws.z)
-        sites = self.propagate(theta, first_look=True)
-        return _Looked(draws, theta, sites, torch.softmax(sites.log_evidence + torch.cat(draws.log_ratio), dim=0))
-
-    def _prior_draws(self, counts: list[int]) -> list[Tensor]:
-        """Quasi-random draws from each block's population."""
+    def _uniforms(self, counts: list[int]) -> list[Tensor]:
+        """Quasi-random uniforms for the draws of each block: (count, D + 2) each."""
         seed = int(torch.randint(2**31 - 1, (1,), generator=self.generator))
-        sobol = torch.quasirandom.SobolEngine(len(NAMES) + 1, scramble=True, seed=seed)
+        sobol = torch.quasirandom.SobolEngine(len(NAMES) + 2, scramble=True, seed=seed)
         uniform = sobol.draw(sum(counts), dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-        return [block.population.place(part) for block, part in zip(self.blocks, uniform.split(counts), strict=True)]
+        parts: tuple[Tensor, ...] = uniform.split(counts)
+        return list(parts)
 
-    def parameters(self, z: list[Tensor]) -> Parameters:
+    def _looked_at(self, parts: list[Tensor], drawn: tuple[_Drawn, ...]) -> _Particles:
+        """Particles at z, by block, after a first look at the readings."""
+        z = torch.cat(parts)
+        block = torch.repeat_interleave(torch.tensor([len(part) for part in parts]))
+        log_prior, level, level_sd = (
+            torch.cat(values) for values in zip(*map(self._densities, self.blocks, parts), strict=True)
+        )
+        theta = self.parameters(z, block, level, level_sd)
+        shares = tensor([block.share for block in self.blocks])
+        return _Particles(z, block, log_prior, theta, self.propagate(theta, first_look=True), shares.log(), drawn)
+
+    def _densities(self, block: _Block, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ln of the block's density, mean and sd of the level, for particles z (N, D) of it: (N,) each."""
+        columns = self.columns(block.hypothesis)
+        densities = block.population.log_densities(z[:, columns], columns)
+        return torch.logsumexp(densities, dim=1), *block.population.levels(densities, self.generator)
+
+    def parameters(self, z: Tensor, block: Tensor, level: Tensor, level_sd: Tensor) -> Parameters:
         """Particles in lab terms from standard normals."""
-        every, prior = torch.cat(z), self.prior
-        sizes = torch.tensor([len(part) for part in z])
+        prior = self.prior
         physics, free = (
-            torch.repeat_interleave(torch.tensor([block.hypothesis == name for block in self.blocks]), sizes)
-            for name in ("physics", "free")
+            torch.tensor([each.hypothesis == name for each in self.blocks])[block] for name in ("physics", "free")
         )
-        level, level_sd = self._levels(z)
-        amplitude = torch.where(
-            free, _log_normal(prior.free_sd, every[:, 5]), _log_normal(prior.residual_sd, every[:, 5])
-        )
-        length = torch.where(
-            free, _log_normal(prior.free_length, every[:, 6]), _log_normal(prior.residual_length, every[:, 6])
-        )
+        amplitude = torch.where(free, _log_normal(prior.free_sd, z[:, 5]), _log_normal(prior.residual_sd, z[:, 5]))
+        length = torch.where(free, _log_normal(prior.free_length, z[:, 6]), _log_normal(prior.residual_length, z[:, 6]))
         return Parameters(
-            x_best=torch.log(_log_normal(prior.best_pressure, every[:, 0]) / 300.0),
-            slope_contact=_log_normal(prior.slope_contact, every[:, 1]),
-            slope_short=_log_normal(prior.slope_short, every[:, 2]),
-            shift=prior.current_shift.mean + prior.current_shift.sd * every[:, 3],
-            scatter=_log_normal(prior.scatter_sd, every[:, 4]),
-            scatter_growth=prior.scatter_growth.mean + prior.scatter_growth.sd * every[:, 7],
+            x_best=torch.log(_log_normal(prior.best_pressure, z[:, 0]) / 300.0),
+            slope_contact=_log_normal(prior.slope_contact, z[:, 1]),
+            slope_short=_log_normal(prior.slope_short, z[:, 2]),
+            shift=prior.current_shift.mean + prior.current_shift.sd * z[:, 3],
+            scatter=_log_normal(prior.scatter_sd, z[:, 4]),
+            scatter_growth=prior.scatter_growth.mean + prior.scatter_growth.sd * z[:, 7],
             residual_sd=torch.where(physics | free, amplitude, 0.0),
             residual_length=length,
-            physics=physics.to(every.dtype),
+            physics=physics.to(z.dtype),
             level=level,
             level_sd=level_sd,
             contact_only=self.contact_only,
         )
-
-    def _levels(self, z: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean and sd of the level of every particle: (S,), (S,)."""
-        found = []
-        for block, part in zip(self.blocks, z, strict=True):
-            columns = self.columns(block.hypothesis)
-            densities = block.population.log_densities(part[:, columns], columns)
-            found.append(block.population.levels(densities, self.generator))
-        return torch.cat([level for level, _ in found]), torch.cat([sd for _, sd in found])
 
     def propagate(self, theta: Parameters, *, first_look: bool = False, before: Sites | None = None) -> Sites:
         """Expectation propagation for all particles at once: a first look, or on from the sites that it left."""
@@ -422,72 +463,56 @@ class _Setting:
             before=before,
         )
 
-    def posterior(self, looked: _Looked) -> Posterior:
-        """Particles weighted by the readings."""
-        draws = looked.draws
-        sites = self.propagate(looked.theta, before=looked.sites)
-        sizes = torch.tensor([len(part) for part in draws.z])
-        hypotheses = torch.tensor([HYPOTHESES.index(block.hypothesis) for block in self.blocks])
+    def posterior(self, found: _Particles, index: Tensor) -> Posterior:
+        """The particles at `index` weighted by the readings."""
+        theta, block = found.theta.select(index), found.block[index]
+        sites = self.propagate(theta, before=found.sites.select(index))
+        hypotheses = torch.tensor([HYPOTHESES.index(each.hypothesis) for each in self.blocks])
         return Posterior(
-            z=torch.cat(draws.z),
-            theta=looked.theta,
-            hypothesis=torch.repeat_interleave(hypotheses, sizes),
-            taught=torch.repeat_interleave(torch.tensor([block.taught for block in self.blocks]), sizes),
-            weights=torch.softmax(sites.log_evidence + torch.cat(draws.log_ratio), dim=0),
+            z=found.z[index],
+            theta=theta,
+            hypothesis=hypotheses[block],
+            taught=torch.tensor([each.taught for each in self.blocks])[block],
+            weights=torch.softmax(sites.log_evidence + found.log_ratio[index], dim=0),
             basis=self.basis,
             odd=self.prior.odd_cell.probability,
             sites=sites,
         )
 
-    def nearer(self, before: _Looked, counts: list[int]) -> _Draws:
-        """Draws near the weight of those before, a share of them from the prior still."""
-        found, ratios = [], []
-        for block, part, weight, fresh in zip(
-            self.blocks, before.draws.z, before.parts(), self._prior_draws(counts), strict=True
-        ):
-            columns = self.columns(block.hypothesis)
-            from_prior = round(PRIOR_SHARE * len(fresh))
-            near = _Near.around(part[:, columns], weight)
-            fresh[from_prior:, columns] = near.draws(len(fresh) - from_prior, self.generator).clamp(-FARTHEST, FARTHEST)
-            log_prior = torch.logsumexp(block.population.log_densities(fresh[:, columns], columns), dim=1)
-            share = from_prior / len(fresh)
-            log_near = near.log_density(fresh[:, columns])
-            log_mixture = torch.logaddexp(math.log(share) + log_prior, math.log1p(-share) + log_near)
-            found.append(fresh)
-            ratios.append(log_prior - log_mixture)
-        return self._draws(found, ratios)
-
 
 @dataclass(frozen=True)
 class _Near:
-    """A Student t of FREEDOM degrees in d dimensions: centre (d,), Cholesky factor of its scale matrix (d, d)."""
+    """A Student t of FREEDOM degrees in the d `columns` of z: centre (d,), Cholesky factor of its scale matrix (d, d)."""
 
+    columns: list[int]
     centre: Tensor
     chol: Tensor
 
     @classmethod
-    def around(cls, z: Tensor, weights: Tensor) -> _Near:
-        """The t with mean and covariance of the weighted particles z (N, d), the latter drawn the more towards its
+    def around(cls, z: Tensor, weights: Tensor, columns: list[int]) -> _Near:
+        """The t with mean and covariance of the weighted particles z (N, D), the latter drawn the more towards its
         diagonal the fewer of them count."""
-        dim = z.shape[1]
         weights = tempered(weights, TEMPERED)
-        centre = weights @ z
-        gap = z - centre
+        centre = weights @ z[:, columns]
+        gap = z[:, columns] - centre
         cov = (weights[:, None] * gap).T @ gap
-        shrunk = min(1.0, SHRINKAGE * dim / effective_size(weights))
+        shrunk = min(1.0, SHRINKAGE * len(columns) / effective_size(weights))
         diagonal = torch.diag(shrunk * cov.diagonal() + 0.003)
-        return cls(centre, cast(Tensor, torch.linalg.cholesky((1 - shrunk) * cov + diagonal)))
+        return cls(columns, centre, cast(Tensor, torch.linalg.cholesky((1 - shrunk) * cov + diagonal)))
 
-    def draws(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, d)."""
-        normal = torch.randn(count, FREEDOM + len(self.centre), generator=generator, dtype=self.centre.dtype)
-        stretch = (normal[:, :FREEDOM] ** 2).mean(1, keepdim=True).sqrt()
-        return self.centre + normal[:, FREEDOM:] / stretch @ self.chol.T
+    def place(self, uniform: Tensor) -> Tensor:
+        """Draws (N, d) from uniforms (N, D + 2), whose last column stretches them: t is a normal over the root of a
+        chi-squared over its freedom."""
+        normal = torch.special.ndtri(uniform[:, self.columns])
+        stretch = tensor(chdtri(FREEDOM, uniform[:, -1].numpy()) / FREEDOM).sqrt()
+        found = self.centre + normal / stretch[:, None] @ self.chol.T
+        placed: Tensor = found.clamp(-FARTHEST, FARTHEST)
+        return placed
 
     def log_density(self, z: Tensor) -> Tensor:
-        """ln of the density at z (N, d): (N,)."""
+        """ln of the density at z (N, D): (N,)."""
         dim = len(self.centre)
-        white = torch.linalg.solve_triangular(self.chol, (z - self.centre).T, upper=False)
+        white = torch.linalg.solve_triangular(self.chol, (z[:, self.columns] - self.centre).T, upper=False)
         constant = math.lgamma((FREEDOM + dim) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * dim * math.log(FREEDOM * math.pi)
         tail = 0.5 * (FREEDOM + dim) * torch.log1p((white**2).sum(0) / FREEDOM)
         return constant - self.chol.diagonal().log().sum() - tail

@@ -47,6 +47,10 @@ class Sites:
         """The particles at `index`."""
         return Sites(**{name: value[index] for name, value in vars(self).items()})
 
+    def joined(self, other: Sites) -> Sites:
+        """These particles, then the others."""
+        return Sites(**{name: torch.cat([value, vars(other)[name]]) for name, value in vars(self).items()})
+
 
 def scatter_components(odd: float, scatter_variance: Tensor) -> tuple[tuple[float, float, Tensor], ...]:
     """How one cell lies around the curve: (probability, shift, variance) of each Gaussian component."""

@@ -230,16 +230,16 @@ def test_as_many_cells_as_channels_are_free(paper: tuple[Cell, ...], zn_ti: Cond
 
 
 def test_days_on_a_channel_in_closed_form(surrogate: Surrogate, zn_ti: Condition) -> None:
-    """Against a sum over the distribution of lives, for a new cell and one that has lived 30 h."""
+    """Against an integral over the distribution of lives, for a new cell and one that has lived 30 h."""
     at, posterior = tensor([float(log_pressure(250))]), surrogate.posterior(zn_ti)
     mean = posterior.mean(at, tensor(0.0))[:, :1]
     sd = (posterior.variance(at, tensor(0.0)) + posterior.scatter_variance(at, tensor(0.0))).sqrt()
-    uniform = (torch.arange(4000).double() + 0.5) / 4000
-    lives = torch.exp(mean + sd * torch.special.ndtri(uniform))
+    z = torch.linspace(-12, 12, 4001).double()
+    lives, density = torch.exp(mean + sd * z), torch.exp(-0.5 * z**2)
     for longest, reached in ((None, 0.0), (90.0, 0.0), (150.0, 30.0)):
         hours = (lives.clamp_max(longest) if longest else lives) - reached
-        alive = (lives > reached).double()
-        expected = float(posterior.weights @ ((hours * alive).sum(1) / alive.sum(1).clamp_min(1)))
+        alive = density * (lives > reached)
+        expected = float(posterior.weights @ ((hours * alive).sum(1) / alive.sum(1).clamp_min(1e-300)))
         question = Question(surrogate, zn_ti, Rig(max_test_h=longest), Goal(), 0)
         assert 24 * question.days([250.0], reached)[0] == pytest.approx(expected, rel=0.01)
 
@@ -331,7 +331,7 @@ def test_the_share_of_early_shorts_is_that_of_cells(zn_ti: Condition) -> None:
 
 def test_a_requirement_not_yet_known_is_worth_a_cell(zn_ti: Condition) -> None:
     """Where only the efficiency is in doubt, what a cell gains is what it tells of that."""
-    cells = world(40, seed=3, scatter=0.1)
+    cells = world(40, seed=4, scatter=0.1)
     surrogate = fit([*with_efficiency(cells[:2], 1000.0), *cells[2:]])
     free, bound = (
         suggest(surrogate, zn_ti, subject_to=words).iloc[0] for words in ((), "coulombic_efficiency >= 99 %")
