@@ -35,11 +35,13 @@ LEAST_PROBABILITY = 1e-4
 class Readings:
     """What one cell at each of C candidates may read, and what the curve would be then.
 
-    mass (C, Q): probability of each reading; mean (C, Q, G): the expected curve at the final choices after it.
+    mass (C, Q): probability of each reading; mean (C, Q, G): the expected curve at the final choices after it; now (G,):
+    before it.
     """
 
     mass: Tensor
     mean: Tensor
+    now: Tensor
 
 
 def held_curve(posterior: Posterior, choices: Tensor, u: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ def foreseen(
     mass = share.sum(2)
     if longest is not None:
         mass, expected = _alive_as_one(mass, expected, nodes > longest)
-    return Readings(mass, expected / mass.clamp_min(1e-300)[:, :, None])
+    return Readings(mass, expected / mass.clamp_min(1e-300)[:, :, None], weights @ curve)
 
 
 def _at_nodes(weights: Tensor, mean: Tensor, variance: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,8 +123,7 @@ def knowledge_gradient(
     choices = choices if choices.dim() == 2 else choices[:, None]
     added = torch.zeros(len(choices), dtype=choices.dtype) if worth is None else worth
     after = foreseen(posterior, choices, candidates, u, replicates=replicates, longest=longest)
-    now = (posterior.weights @ held_curve(posterior, choices, u) + added).amax()
-    gain = (after.mass * (after.mean + added).amax(2)).sum(1) - now
+    gain = (after.mass * (after.mean + added).amax(2)).sum(1) - (after.now + added).amax()
     return (1 - posterior.odd) * gain.clamp_min(0.0)
 
 
@@ -148,7 +149,7 @@ def compromise_gradient(
         read = foreseen(posterior, choices, candidates, u, replicates=replicates, longest=end, count=NODES_OF_SEVERAL)
         after = (after[:, :, None] + read.mean[:, None] / len(posteriors)).flatten(1, 2)
         mass = (mass[:, :, None] * read.mass[:, None]).flatten(1)
-        now = now + posterior.weights @ held_curve(posterior, choices, u) / len(posteriors)
+        now = now + read.now / len(posteriors)
     gain = (mass * after.amax(2)).sum(1) - now.amax()
     return (1 - max(posterior.odd for posterior in posteriors)) * gain.clamp_min(0.0)
 

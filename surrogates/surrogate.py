@@ -156,7 +156,8 @@ class Surrogate:
 
     def readings(self, condition: Condition) -> tuple[Reading, ...]:
         """The cells that inform the condition's curve, on the model scale."""
-        return readings(self.cells_of(condition), self.outcome_of(condition))
+        key = "readings", self.outcome, condition
+        return self._keep(key, lambda: readings(self.cells_of(condition), self.outcome_of(condition)))
 
     def posterior(self, condition: Condition) -> Posterior:
         """The posterior of the condition's curve as weighted Gaussian processes; computed once."""
@@ -509,7 +510,7 @@ def held(pressure_kpa: Any, tolerance_kpa: Sequence[float] | None = None) -> Ten
 
 def averaged(values: Tensor, x: Tensor) -> Tensor:
     """Values (..., G * B) at the points x (G, B) of `held`, averaged over each setting: (..., G)."""
-    found: Tensor = values.unflatten(-1, x.shape).mean(-1)
+    found: Tensor = values if x.shape[1] == 1 else values.unflatten(-1, x.shape).mean(-1)
     return found
 
 
