@@ -43,12 +43,24 @@ def send(client: Client, form: str, **fields: Any) -> httpx.Response:
     return client("POST", f"/bench/a/{form}", data={"key": f"key-of-{form}", "seen_revision": seen, **fields})
 
 
+def test_a_log_in_leads_back_to_the_page_with_its_query(client: Client) -> None:
+    token = client.desk.tokens.create("anna", Role.READ)
+    asked = "/bench/compare?name=a&name=b"
+    form = client.get(client.get(asked).headers["location"])
+    assert 'name="then" value="/bench/compare?name=a&amp;name=b"' in form.text
+    again = client("POST", "/login", data={"token": "wrong", "then": asked})
+    assert 'value="/bench/compare?name=a&amp;name=b"' in client.get(again.headers["location"]).text
+    assert client("POST", "/login", data={"token": token, "then": asked}).headers["location"] == asked
+    client("POST", "/logout")
+    assert client.get(f"/bench?x={'y' * 600}").headers["location"] == "/login?then=/bench"
+
+
 def test_nobody_sees_a_page_without_a_token(client: Client) -> None:
     client.desk.tokens.create("anna", Role.READ)
     asked = [("GET", path) for path in PAGES] + [("POST", f"/bench/a/{form}") for form in FORMS]
     for method, path in asked:
         answer = client(method, path)
-        where = quote(path.split("?")[0] if method == "GET" else "/bench")
+        where = quote(path if method == "GET" else "/bench")
         assert (answer.status_code, answer.headers["location"]) == (303, f"/login?then={where}"), path
     assert client.get("/login").status_code == 200
     assert client.desk.state("a").revision == 2
@@ -74,11 +86,13 @@ def test_a_form_of_another_session_is_refused(client: Client) -> None:
 
 def test_forms_store_what_they_say_once(client: Client) -> None:
     for _ in range(2):
-        answer = send(client, "built", cell_id="n/1 ä", pressure_kpa="320")
+        answer = send(client, "built", cell_id="n/1 ä", pressure_kpa="320", seen_revision=2)
         assert answer.status_code == 303
-    assert "Stored: cell n/1 ä, 320 kPa, running." in client.get(answer.headers["location"]).text
+    assert "Stored: recorded n/1 ä, new: running at 320 kPa." in client.get(answer.headers["location"]).text
     revision = client.desk.state("a").revision
     assert revision == 3
+    known = send(client, "built", cell_id="n/1 ä", pressure_kpa="320", key="key-of-another")
+    assert "Nothing new" in client.get(known.headers["location"]).text
     send(client, "running", cell_id="n/1 ä", cycle_life_h="12")
     send(client, "died", cell_id="n/1 ä", cycle_life_h="40.5", end_reason="soft_short", note="seen <b>twice</b>")
     cell = client.desk.state("a").cell("n/1 ä")

@@ -104,7 +104,7 @@ def log_in(client: Client, token: str, **more: str) -> str:
 
 def test_a_session_begins_with_a_token_and_ends_with_it(client: Client) -> None:
     token = client.desk.tokens.create("anna", Role.RECORD)
-    assert log_in(client, "sp_wrong") == "/login?failed=1"
+    assert log_in(client, "sp_wrong") == "/login?failed=1&then=%2Fbench"
     assert client.get("/campaigns").status_code == 401
     answer = client("POST", "/login", data={"token": token})
     cookie = answer.headers["set-cookie"]

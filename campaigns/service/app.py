@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from campaigns.service import (
     bench,
+    bench_forms,
     campaign_routes,
     cell_routes,
     file_routes,
@@ -40,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     job_routes.router,
     notice_routes.router,
     bench.router,
+    bench_forms.router,
     operations.router,
 )
 

@@ -7,6 +7,7 @@ page's own form is at GET /login; it is sent back there with ?failed=1 where the
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse
@@ -17,6 +18,7 @@ from campaigns.service.routing import TheDesk
 
 router = APIRouter(include_in_schema=False)
 HOME, FORM = "/bench", "/login"
+LONGEST = 500  # characters of the page that was asked for before the log-in
 
 
 @router.post("/login")
@@ -24,7 +26,7 @@ def log_in(
     request: Request,
     desk: TheDesk,
     token: Annotated[str, Form(max_length=200)],
-    then: Annotated[str, Form(max_length=500)] = HOME,
+    then: Annotated[str, Form(max_length=LONGEST)] = HOME,
 ) -> RedirectResponse:
     """Open a session with a token, and go to the page that was asked for."""
     settings, limits, address = request.app.state.settings, limits_of(request), address_of(request)
@@ -32,7 +34,7 @@ def log_in(
     session = desk.tokens.log_in(token.strip(), settings.session_h)
     if session is None:
         limits.failure(address)
-        return RedirectResponse(f"{FORM}?failed=1", 303)
+        return RedirectResponse(f"{FORM}?{urlencode({'failed': 1, 'then': then})}", 303)
     answer = RedirectResponse(_here(then), 303)
     answer.set_cookie(
         COOKIE,
