@@ -203,8 +203,9 @@ class Campaign:
         *,
         correct: bool = False,
         key: str | None = None,
+        seen_revision: int | None = None,
     ) -> Merge:
-        """`add`, with what became of each row."""
+        """`add`, with what became of each row; `seen_revision`: see `correct`, for each cell that is corrected."""
         rows = check_cells(cells, source)
         if not rows:
             raise UserError(f"{source}: expected one cell or more; found none.")
@@ -215,6 +216,8 @@ class Campaign:
             check_open(state)
             merged = merge(state, rows, source, correct)
             if not stored:
+                for cell_id in merged.corrected:
+                    check_unseen(transaction.events, cell_id, seen_revision)
                 transaction.append_all(merged.drafts, key, request)
         self._project()
         return merged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +91,14 @@ def _change_in_words(change: Mapping[str, Any]) -> str:
     after, before = change["after"], change["before"]
     if before is None:
         return f"{change['cell_id']}, new: {after['status']} at {shown(after['pressure_kpa'])} kPa"
-    return f"{change['cell_id']}: {_some(_value_in_words(name, before.get(name), after[name]) for name in after)}"
+    return f"{change['cell_id']}: {_some(values_in_words(before, after))}"
 
 
-def _value_in_words(name: str, before: Any, after: Any) -> str:
-    return f"{name} {shown(after)}" if before is None else f"{name} {shown(before)} -> {shown(after)}"
+def values_in_words(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Columns as they became, each with what stood there before, if anything did."""
+    for name, value in after.items():
+        old = before.get(name)
+        yield f"{name} {shown(value)}" if old is None else f"{name} {shown(old)} -> {shown(value)}"
 
 
 def _because(payload: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["STACKPRESS_SYNC"] = "off"  # a test that wants the MLflow projection asks for it
 os.environ.pop("STACKPRESS_STORE", None)
@@ -21,6 +22,10 @@ from campaigns.projection import sync
 from surrogates import Cell, Condition
 
 from . import postgresql
+from .browsing import Lab, chromium, running_lab
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 settings.register_profile("stackpress", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("stackpress")
@@ -96,3 +101,17 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "SQLite":
         return str(tmp_path / "mlruns")
     return postgresql.new_database(request.getfixturevalue("postgresql_server"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; while it is open, a loop of Playwright's runs in this thread."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A running service of its own for each module."""
+    with running_lab(tmp_path_factory.mktemp("lab") / "mlruns") as found:
+        yield found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,15 +11,13 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from campaigns.campaign import Campaign
-from campaigns.ledger import Ledger
-from campaigns.service.tokens import Role, Tokens
+from campaigns.service.tokens import Role
 
-from .serving import CELLS, CONDITION, Client, opened
-from .test_service_at_work import served
+from .browsing import Lab, entered
+from .serving import Client, opened
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 PAGES = ("/", "/bench", "/bench/a", "/bench/a/history", "/bench/compare?name=a&name=b")
 FIRST_PAINT = """() => new Promise(told => new PerformanceObserver(
@@ -157,53 +154,8 @@ def test_refusals_are_pages(client: Client) -> None:
     assert client.get("/bench/compare?name=a&name=b").status_code == 200
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
-    with sync_playwright() as playwright:
-        chosen = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield chosen
-        chosen.close()
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The address of a running service, and a token of it: campaigns a and b, and one of 200 cells."""
-    store = tmp_path_factory.mktemp("lab") / "mlruns"
-    many = [{**CELLS[n % 5], **CONDITION, "cell_id": f"m{n:03}", "pressure_kpa": 20 + 5 * n} for n in range(200)]
-    rows = {
-        "a": [{**cell, **CONDITION} for cell in CELLS],
-        "b": [{**cell, **CONDITION} for cell in CELLS],
-        "many": many,
-    }
-    for name, cells in rows.items():
-        campaign = Campaign.create(name, CONDITION, history="none", store=store)
-        campaign.add(cells)
-        if name == "many":
-            campaign.advise()
-    with closing(Ledger.open(store)) as ledger:
-        token = Tokens(ledger).create("anna", Role.RECORD)
-    with served(store, "--requests-per-minute", "100000") as (client, _):
-        yield str(client.base_url).rstrip("/"), token
-
-
-def entered(browser: Browser, lab: tuple[str, str], **context: Any) -> Page:
-    """A page at the list of campaigns, after the log-in."""
-    address, token = lab
-    page = browser.new_context(base_url=address, **context).new_page()
-    page.goto("/bench")
-    page.get_by_label("Token").fill(token)
-    page.get_by_role("button", name="Log in").click()
-    assert page.url == f"{address}/bench"
-    return page
-
-
 @pytest.mark.slow
-def test_the_path_of_a_person_at_the_bench_without_javascript(browser: Browser, lab: tuple[str, str]) -> None:
+def test_the_path_of_a_person_at_the_bench_without_javascript(browser: Browser, lab: Lab) -> None:
     page = entered(browser, lab, java_script_enabled=False, viewport={"width": 390, "height": 844})
     page.get_by_role("link", name="a", exact=True).click()
     page.get_by_role("button", name="Ask what to test next").click()
@@ -233,9 +185,7 @@ def test_the_path_of_a_person_at_the_bench_without_javascript(browser: Browser, 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_pages_are_accessible_and_as_wide_as_the_screen(
-    browser: Browser, lab: tuple[str, str], scheme: str, width: int
-) -> None:
+def test_pages_are_accessible_and_as_wide_as_the_screen(browser: Browser, lab: Lab, scheme: str, width: int) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page = entered(browser, lab, color_scheme=scheme, viewport={"width": width, "height": 844}, bypass_csp=True)
@@ -249,7 +199,7 @@ def test_pages_are_accessible_and_as_wide_as_the_screen(
 
 
 @pytest.mark.slow
-def test_a_page_with_200_cells_is_painted_within_a_second(browser: Browser, lab: tuple[str, str]) -> None:
+def test_a_page_with_200_cells_is_painted_within_a_second(browser: Browser, lab: Lab) -> None:
     page = entered(browser, lab)
     console: list[str] = []
     page.on("console", lambda message: console.append(message.text))

@@ -76,7 +76,7 @@ def import_cells(
     results, problems = _all_measured(fresh, done)
     if problems:
         raise UserError("\n".join([f"{len(problems)} of {len(jobs)} tests failed; nothing was stored.", *problems]))
-    rows = {job.cell_id: _row(job, known.get(job.cell_id), results[job.cell_id]) for job in fresh}
+    rows = {job.cell_id: row_of(job, known.get(job.cell_id), results[job.cell_id]) for job in fresh}
     for job in fresh:
         _check_pressure(job, rows[job.cell_id], known)
     imported = []
@@ -147,7 +147,7 @@ def _plain(job: Job) -> dict[str, Any]:
     return {name: value for name, value in job.facts.items() if value is not None}
 
 
-def _row(job: Job, before: Cell | None, result: Measurement) -> dict[str, Any]:
+def row_of(job: Job, before: Cell | None, result: Measurement) -> dict[str, Any]:
     """The columns to record: the facts as given go before what was measured."""
     row = {**result.row(), **_plain(job)}
     if before is not None and before.status in FINAL and job.words.status is None:

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from campaigns.service import (
     bench,
     bench_forms,
+    bench_uploads,
     campaign_routes,
     cell_routes,
     file_routes,
@@ -41,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     job_routes.router,
     notice_routes.router,
     bench.router,
+    bench_uploads.router,
     bench_forms.router,
     operations.router,
 )

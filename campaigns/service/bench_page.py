@@ -57,6 +57,8 @@ class PageRoute(APIRoute):
                 return refusal(422, told)
             except HTTPException as error:
                 return refusal(error.status_code, str(error.detail))
+            finally:
+                await request.close()  # what came as a file
 
         return handled
 

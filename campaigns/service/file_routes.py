@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Query, Response
 
-from campaigns.instruments.measure import Words
 from campaigns.service import uploads
 from campaigns.service.access import READS, RECORDS
 from campaigns.service.desk import Desk
@@ -18,10 +17,6 @@ Preview = Annotated[bool, Query(description="Only say what is in the file; nothi
 Number = Annotated[int, Query(ge=1, le=20, description="Of which condition, counted from 1.")]
 SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """A drawing brings its own style attributes; nothing else in it is obeyed."""
-WORDS = (
-    *("kind", "plating", "formation", "reference_cycle", "retention_cycles", "end_of_life", "reservoir"),
-    *("active_mass_mg", "electrode_mm", "channel", "status", "end_reason"),
-)
 
 
 def _image(kind: str) -> dict[int | str, dict[str, Any]]:
@@ -58,11 +53,9 @@ def add_export(
 ) -> Any:
     """Read a cycler's export, measure it, and record its cell; sent again with more in it, the cell reaches further."""
     campaign = desk.campaign(name)
-    said = {word: getattr(sent, word) for word in WORDS}
-    said["retention_cycles"] = said["retention_cycles"] or campaign.state.conditions[0].retention_cycles
-    job = uploads.job_of(sent.cell_id, sent.pressure_kpa, Words(**said))
+    job = uploads.job_of(campaign.state, sent)
     if preview:
-        return uploads.preview_export(sent.file.file, sent.file.filename, job)
+        return uploads.preview_export(campaign.state, sent.file.file, sent.file.filename, job)
     added = uploads.add_export(campaign, sent.file.file, sent.file.filename, job, key)
     return Imported.model_construct(**{**vars(added), "notes": list(added.notes)})
 

@@ -66,13 +66,12 @@ class Guard:
                     answered.setdefault(name, value)
             await send(message)
 
-        limit = self._limit(headers)
-        refused = self._refused(scope, headers, limit)
+        refused = self._refused(scope, headers)
         if refused is not None:
             await problem(*refused, (), request_id)(scope, receive, completed)
             return
         try:
-            await self.app(scope, _counted(receive, limit), completed)
+            await self.app(scope, _counted(receive, self._limit(headers), headers.get("content-length", "")), completed)
         except Exception as error:
             log.error("a fault answering %s %s [%s]", scope["method"], scope["path"], request_id, exc_info=error)
             if started:
@@ -85,16 +84,13 @@ class Guard:
             return int(self.settings.max_upload_mb * 1e6) + FORM_SLACK
         return int(self.settings.max_body_kb * 1e3)
 
-    def _refused(self, scope: Scope, headers: Headers, limit: int) -> tuple[int, str] | None:
+    def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
         hosts = self.settings.hosts
         if hosts is not None and _name_of(host) not in hosts:
             return 421, f"Host: expected {', '.join(hosts)}; found {host[:100]!r}. --public-url names another."
         if scope["method"] not in SAFE and self._is_foreign(headers, host):
             return 403, "Origin: expected a page of this service; found another site's."
-        length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > limit:
-            return 413, _too_large(limit)
         return None
 
     def _is_foreign(self, headers: Headers, host: str) -> bool:
@@ -108,23 +104,19 @@ class Guard:
         return urlsplit(origin).netloc not in own
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    """`receive`, until more than `limit` bytes have come."""
-    came = 0
+def _counted(receive: Receive, limit: int, announced: str) -> Receive:
+    """`receive`, until more than `limit` bytes are announced or have come."""
+    too_large, came = announced.isdigit() and int(announced) > limit, 0
 
     async def counted() -> Message:
         nonlocal came
-        message = await receive()
+        message = {} if too_large else await receive()
         came += len(message.get("body", b""))
-        if came > limit:
-            raise HTTPException(413, _too_large(limit))
+        if too_large or came > limit:
+            raise HTTPException(413, f"body: expected at most {limit / 1e6:g} MB; found more. Send it in parts.")
         return message
 
     return counted
-
-
-def _too_large(limit: int) -> str:
-    return f"body: expected at most {limit / 1e6:g} MB; found more. Send it in parts."
 
 
 def _name_of(host: str) -> str:

@@ -158,7 +158,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        found = [_of_detail(detail) for detail in error.errors()]
+        found = [of_detail(detail) for detail in error.errors()]
         detail = "; ".join(f"{item.field}: expected {item.expected}; found {item.found}" for item in found[:5])
         status = 400 if any(detail["type"] == "json_invalid" for detail in error.errors()) else 422
         return problem(status, detail, found, _id(request))
@@ -173,7 +173,7 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(found))
 
 
-def _of_detail(detail: Mapping[str, Any]) -> OneProblem:
+def of_detail(detail: Mapping[str, Any]) -> OneProblem:
     """One finding of pydantic."""
     place = [str(part) for part in detail["loc"] if part != "body"]
     expected = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")

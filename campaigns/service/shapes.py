@@ -420,10 +420,9 @@ class TableUpload(Body):
     correct: bool = False
 
 
-class ExportUpload(Body):
-    """A cycler's export, and what only its owner knows; as `stackpress add --kind ...`."""
+class ExportWords(Body):
+    """What only the owner of a cycler's export knows; as `stackpress add --kind ...`."""
 
-    file: UploadFile
     cell_id: CellId
     pressure_kpa: Annotated[float, Field(gt=0, le=1e6, description="Initial stacking pressure, kPa.")] | None = None
     kind: Annotated[Kind, Field(description="What the cell is. Never guessed.")] | None = None
@@ -438,6 +437,12 @@ class ExportUpload(Body):
     channel: Annotated[str, Field(max_length=200)] | None = None
     status: Literal["running", "ended", "stopped", "invalid"] | None = None
     end_reason: EndReason | None = None
+
+
+class ExportUpload(ExportWords):
+    """A cycler's export, and what only its owner knows."""
+
+    file: UploadFile
 
 
 class ExportPreview(BaseModel):

@@ -10,20 +10,22 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO
 
 from campaigns.campaign import Campaign
-from campaigns.instruments.importing import Imported, Job, import_cells, measured
+from campaigns.instruments.importing import Imported, Job, import_cells, measured, row_of
 from campaigns.instruments.measure import Words, facts_of
 from campaigns.instruments.reader import read
-from campaigns.service.shapes import ExportPreview
+from campaigns.service.shapes import ExportPreview, ExportWords
 from campaigns.state import CampaignState
 from campaigns.tables import Table, read_bytes
 from surrogates.errors import UserError
 
 UNSAFE = re.compile(r"[^\w. ()+-]")
 LONGEST_NAME = 100
+WORDS = tuple(item.name for item in fields(Words) if item.name in ExportWords.model_fields)
 
 
 def table_of(state: CampaignState, file: BinaryIO, name: str | None) -> Table:
@@ -31,8 +33,8 @@ def table_of(state: CampaignState, file: BinaryIO, name: str | None) -> Table:
     return read_bytes(file.read(), file_name(name), state.fixed)
 
 
-def preview_export(file: BinaryIO, name: str | None, job: Job) -> ExportPreview:
-    """What was detected in a cycler's export; the columns of the cell where the words say its kind."""
+def preview_export(state: CampaignState, file: BinaryIO, name: str | None, job: Job) -> ExportPreview:
+    """What was detected in a cycler's export; the columns that would be recorded where the words say its kind."""
     with _kept(file, name) as path:
         facts = facts_of(read(path))
         told = measured(_with(job, path)) if job.words.kind else None
@@ -41,7 +43,7 @@ def preview_export(file: BinaryIO, name: str | None, job: Job) -> ExportPreview:
             **{
                 what: facts[what] for what in ("format", "records", "duration_h", "voltage_v", "half_cycles", "columns")
             },
-            row=told.row() if told else None,
+            row=row_of(job, state.cell(job.cell_id), told) if told else None,
             evidence=[f"half-cycle {sign.half}, {sign.time_s / 3600:.4g} h: {sign.text}" for sign in told.life.evidence]
             if told
             else [],
@@ -56,9 +58,11 @@ def add_export(campaign: Campaign, file: BinaryIO, name: str | None, job: Job, k
         return import_cells(campaign, [_with(job, path)], key=key)[0]
 
 
-def job_of(cell_id: str, pressure_kpa: float | None, words: Words) -> Job:
+def job_of(state: CampaignState, said: ExportWords) -> Job:
     """What is to be read of a file that is still to come."""
-    return Job(cell_id, (), words, {"pressure_kpa": pressure_kpa})
+    words = {word: getattr(said, word) for word in WORDS}
+    words["retention_cycles"] = said.retention_cycles or state.conditions[0].retention_cycles
+    return Job(said.cell_id, (), Words(**words), {"pressure_kpa": said.pressure_kpa})
 
 
 def file_name(given: str | None) -> str:
