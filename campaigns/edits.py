@@ -15,6 +15,7 @@ from campaigns.state import CampaignState, fold, table_of
 from surrogates.cells import COLUMNS, Cell, across_rows, check_cells
 from surrogates.errors import ConflictError, MovedError, Problem, TableError, UnknownError, UserError
 
+UNDOABLE = (*ABOUT_CELLS, "undone", "closed")
 CHANGEABLE = tuple(name for name in COLUMNS if name != "cell_id")
 
 
@@ -143,7 +144,7 @@ def undoing(events: Sequence[Event], revision: int | None) -> Draft:
             f"undo: expected an event in force; found {revision}, which event {by} has undone. "
             f"Undo event {by} to have it again."
         )
-    if target.kind not in (*ABOUT_CELLS, "undone", "closed"):
+    if target.kind not in UNDOABLE:
         raise UserError(f"undo: expected an event about cells; found {revision}, {target.kind}, which changes none.")
     if target.kind != "closed":
         check_open(fold(events))

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from campaigns.service import (
     bench,
+    bench_changes,
     bench_forms,
     bench_uploads,
     campaign_routes,
@@ -42,6 +43,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     job_routes.router,
     notice_routes.router,
     bench.router,
+    bench_changes.router,
     bench_uploads.router,
     bench_forms.router,
     operations.router,

@@ -8,8 +8,9 @@ from urllib.parse import quote
 from fastapi import Depends, Query, Response
 from fastapi.responses import RedirectResponse
 
+from campaigns.edits import UNDOABLE
 from campaigns.service.access import READS, Reader, checked_form
-from campaigns.service.bench_page import STATIC, campaign_page, page, pages, static
+from campaigns.service.bench_page import STATIC, campaign_page, may_record, page, pages, static
 from campaigns.service.bench_views import row
 from campaigns.service.desk import Desk
 from campaigns.service.routing import Name, TheDesk, apart
@@ -83,7 +84,8 @@ def _news(desk: Desk, name: str, who: str, since: int) -> str:
 def history(name: Name, desk: TheDesk, user: Reader) -> Response:
     """What happened in a campaign, latest first."""
     lines = desk.lines(name)[::-1]
-    return page("history.html.j2", user, name=name, lines=lines)
+    kinds = ("closed",) if desk.state(name).closed else UNDOABLE
+    return page("history.html.j2", user, name=name, lines=lines, may_undo=kinds if may_record(user) else ())
 
 
 @router.post("/bench/{name}/suggest", dependencies=[Depends(checked_form)])

@@ -102,7 +102,7 @@ class Filled:
 class Bench:
     """Everything the page of a campaign shows. `outdated`: campaigns whose cells have changed since the answer; `waiting`:
     ids of cells that run or are planned; `life`: the column of the table in which hours or cycles are told, `life_unit`
-    their unit."""
+    their unit; `retention_cycles`: at which the campaign states a retention, if it says."""
 
     name: str
     revision: int
@@ -116,6 +116,7 @@ class Bench:
     conditions: tuple[str, ...]
     life: str
     life_unit: str
+    retention_cycles: str
 
     @property
     def waiting_choices(self) -> list[tuple[str, str]]:
@@ -147,6 +148,7 @@ def bench(state: CampaignState, moved: Sequence[str]) -> Bench:
         conditions=tuple(str(condition) for condition in state.conditions),
         life="cycle_life_cycles" if in_cycles else "cycle_life_h",
         life_unit="cycles" if in_cycles else "h",
+        retention_cycles=str(state.conditions[0].retention_cycles or ""),
     )
 
 
