@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from campaigns.projection import sync
 from campaigns.service.tokens import Role
 
 from .browsing import Lab, entered
@@ -112,3 +113,20 @@ def test_withdrawn_and_brought_back_by_keyboard_without_javascript(browser: Brow
     page.get_by_role("link", name="Undo event 3").press("Enter")
     page.get_by_role("button", name="Undo it").press("Enter")
     assert page.get_by_role("link", name="Withdraw c2").is_visible()
+
+
+def test_the_history_leads_to_mlflow(folder: Path) -> None:
+    client = Client(folder, mlflow_url="https://lab.org/mlflow/")
+    with closing(client.desk):
+        opened(client)
+        assert 'href="/bench/a/mlflow"' in client.get("/bench/a/history").text
+        assert "expected campaign a; found none" in client.get("/bench/a/mlflow").text.replace("\n", " ")
+        sync(client.desk.ledger, folder)
+        where = client.get("/bench/a/mlflow").headers["location"]
+        assert where.startswith("https://lab.org/mlflow/#/experiments/")
+        assert "/runs/" in where
+
+
+def test_without_an_address_of_mlflow_nothing_leads_there(client: Client) -> None:
+    assert "mlflow" not in client.get("/bench/a/history").text
+    assert client.get("/bench/a/mlflow").status_code == 404

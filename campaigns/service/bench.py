@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from campaigns.edits import UNDOABLE
@@ -15,6 +16,7 @@ from campaigns.service.bench_views import row
 from campaigns.service.desk import Desk
 from campaigns.service.routing import Name, TheDesk, apart
 from campaigns.service.sessions import FORM, HOME, LONGEST
+from campaigns.store import mlflow_folder, mlflow_server
 from surrogates.errors import UnknownError, UserError
 
 MOST_COMPARED = 6
@@ -81,11 +83,38 @@ def _news(desk: Desk, name: str, who: str, since: int) -> str:
 
 
 @router.get("/bench/{name}/history")
-def history(name: Name, desk: TheDesk, user: Reader) -> Response:
+def history(request: Request, name: Name, desk: TheDesk, user: Reader) -> Response:
     """What happened in a campaign, latest first."""
     lines = desk.lines(name)[::-1]
     kinds = ("closed",) if desk.state(name).closed else UNDOABLE
-    return page("history.html.j2", user, name=name, lines=lines, may_undo=kinds if may_record(user) else ())
+    return page(
+        "history.html.j2",
+        user,
+        name=name,
+        lines=lines,
+        may_undo=kinds if may_record(user) else (),
+        has_mlflow=request.app.state.settings.mlflow_url,
+    )
+
+
+@router.get("/bench/{name}/mlflow", dependencies=READS)
+async def in_mlflow(request: Request, name: Name, desk: TheDesk) -> Response:
+    """To the campaign's run on MLflow's own page, looked for only when somebody goes there."""
+    from campaigns.mlflow_place import Place
+    from campaigns.mlflow_ui import ui_link
+
+    address = mlflow_of(request)
+    await run_in_threadpool(desk.campaign, name)
+    path = await apart(lambda: ui_link(Place(mlflow_folder(desk.store), mlflow_server()), (name,)))
+    return RedirectResponse(f"{address.rstrip('/')}/{path}", 303)
+
+
+def mlflow_of(request: Request) -> str:
+    """The address of MLflow's page; raises `UnknownError` where none was named."""
+    address: str | None = request.app.state.settings.mlflow_url
+    if address is None:
+        raise UnknownError("mlflow: expected an address of MLflow's page; found none. --mlflow-url names it.")
+    return address
 
 
 @router.post("/bench/{name}/suggest", dependencies=[Depends(checked_form)])
