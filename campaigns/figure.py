@@ -33,6 +33,7 @@ from surrogates.outcomes import Outcome, check_outcome, reading
 ImageKind = Literal["png", "svg"]
 KINDS_OF_IMAGE: tuple[ImageKind, ...] = ("png", "svg")
 WIDTH, HEIGHT, DPI = 7.2, 4.6, 200  # inches, inches, dots per inch
+NARROW, LEGEND = 3.6, 1.3  # inches: the width for a phone, and the legend below it
 LEFT, RIGHT, MARGIN, BOTTOM, LABELS = 0.68, 1.8, 0.08, 0.5, 0.3  # inches; the legend stands in RIGHT
 NAME_LENGTH, FOOT = 60, 0.022  # letters; height of planned cells as a fraction of the axes
 STYLE: Any = {"font.size": 8, "axes.labelsize": 9, "axes.linewidth": 0.7, "hatch.linewidth": 0.4}
@@ -66,22 +67,30 @@ BANDS: dict[str, tuple[str, Any]] = {
 Groups = dict[tuple[str, bool], list[tuple[float, float]]]
 
 
-def draw(state: CampaignState, advice: Advice) -> Figure:
-    """The figure of what `advice` says about its condition, with the campaign's cells of that pair and electrolyte."""
+def draw(state: CampaignState, advice: Advice, narrow: bool = False) -> Figure:
+    """The figure of what `advice` says about its condition, with the campaign's cells of that pair and electrolyte;
+    `narrow`: for a phone, as wide as it is, the legend below."""
     outcome, at = Outcome(check_outcome(advice.outcome), advice.retention_cycles), advice.condition
     cells = [c for c in state.cells if (c.electrode_pair, c.electrolyte) == (at.electrode_pair, at.electrolyte)]
     groups = _groups(cells, at, outcome)
     with house_style():
-        figure = FigureCanvasAgg(Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)).figure
+        width, height, right, below = (
+            (NARROW, HEIGHT + LEGEND, 2 * MARGIN, LEGEND) if narrow else (WIDTH, HEIGHT, RIGHT, 0.0)
+        )
+        figure = FigureCanvasAgg(Figure(figsize=(width, height), dpi=DPI)).figure
         top = _header(figure, advice, outcome) + LABELS
-        bottom = BOTTOM + _footer(figure, state, outcome, len(cells), groups)
-        size = (1 - (LEFT + RIGHT) / WIDTH, 1 - (top + bottom) / HEIGHT)
-        axes = figure.add_axes((LEFT / WIDTH, bottom / HEIGHT, *size))
+        foot = below + _footer(figure, state, outcome, len(cells), groups)
+        bottom = BOTTOM + foot
+        size = (1 - (LEFT + right) / width, 1 - (top + bottom) / height)
+        axes = figure.add_axes((LEFT / width, bottom / height, *size))
         _set_axes(axes, state, advice, outcome, groups)
         _draw_cells(axes, groups)
         _draw_curves(axes, advice, outcome)
         _draw_choices(axes, advice, outcome)
-        legend = axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False, handleheight=1.3)
+        place: Any = {"bbox_to_anchor": (1.02, 1.02)}
+        if narrow:
+            place = {"bbox_to_anchor": (0, foot / height), "bbox_transform": figure.transFigure, "ncols": 2}
+        legend = axes.legend(loc="upper left", frameon=False, handleheight=1.3, **place)
         for line in legend.get_lines():
             line.set_markersize(min(line.get_markersize(), 15))
     return figure
@@ -157,7 +166,9 @@ def _footer(figure: Figure, state: CampaignState, outcome: Outcome, cells: int, 
     notes = [f"{silent} cell{'s' * (silent > 1)} without {name} not drawn"] if silent else []
     notes += ["* at another current density"] if any(other for _, other in groups) else []
     notes += [] if state.is_current else ["cells changed after the curve was computed"]
-    figure.text(LEFT / WIDTH, MARGIN / HEIGHT, "; ".join(notes), color=GREY, gid="notes")
+    figure.text(
+        LEFT / figure.get_figwidth(), MARGIN / figure.get_figheight(), "; ".join(notes), color=GREY, gid="notes"
+    )
     return 0.17 if notes else 0.0
 
 
@@ -184,10 +195,11 @@ def _header(figure: Figure, advice: Advice, outcome: Outcome) -> float:
 
 def _write_below(figure: Figure, words: str, top: float, **style: Any) -> float:
     """Writes `words`, never read as mathtext, in three lines or less; `top` and the lower edge: inches from the top."""
-    text = figure.text(LEFT / WIDTH, 1 - top / HEIGHT, "", va="top", parse_math=False, **style)
+    width, height = figure.get_size_inches()
+    text = figure.text(LEFT / width, 1 - top / height, "", va="top", parse_math=False, **style)
     for columns in range(130, 10, -5):
         text.set_text("\n".join(textwrap.wrap(words, columns, max_lines=3, placeholder=" …")))
-        if text.get_window_extent().width <= (WIDTH - LEFT - MARGIN) * figure.dpi:
+        if text.get_window_extent().width <= (width - LEFT - MARGIN) * figure.dpi:
             break
     return float(top + text.get_window_extent().height / figure.dpi + 0.06)
 

@@ -211,3 +211,35 @@ def test_a_page_with_200_cells_is_painted_within_a_second(browser: Browser, lab:
     )
     assert not console  # the policy refused nothing
     assert paint < 1000, f"{paint:.0f} ms"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_figure_tells_what_is_under_pointer_and_keys(
+    browser: Browser, lab: Lab, width: int, tmp_path: Path
+) -> None:
+    page = entered(browser, lab, viewport={"width": width, "height": 844})
+    console: list[str] = []
+    page.on("console", lambda message: console.append(message.text))
+    page.goto("/bench/many")
+    slider = page.get_by_role("slider", name="Stacking pressure on the figure")
+    slider.scroll_into_view_if_needed()
+    image = slider.locator("img")
+    image.evaluate("image => image.decode()")
+    assert ("narrow=true" in image.evaluate("image => image.currentSrc")) == (width < 640)
+    with page.expect_response(lambda answer: "/readings" in answer.url) as told:
+        slider.press("Home")
+    found = told.value.json()
+    reading = page.locator(".reading")
+    page.wait_for_function("document.querySelector('.reading').textContent.includes('median life')")
+    assert found["points"][0]["text"] in reading.inner_text()
+    slider.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.figure').getAttribute('aria-valuenow') === '1'")
+    slider.press("PageUp")
+    page.wait_for_function("document.querySelector('.reading').textContent.startsWith('Cell m000: 20 kPa, 30 h')")
+    cell, box = found["cells"][100], image.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + cell["x"] * box["width"], box["y"] + cell["y"] * box["height"])
+    page.wait_for_function("document.querySelector('.reading').textContent.startsWith('Cell m1')")
+    page.screenshot(path=tmp_path / "figure.png", full_page=False)
+    assert not console

@@ -14,6 +14,7 @@ from campaigns.service.access import READS, Reader, checked_form
 from campaigns.service.bench_page import STATIC, campaign_page, may_record, page, pages, static
 from campaigns.service.bench_views import row
 from campaigns.service.desk import Desk
+from campaigns.service.file_routes import Narrow, Number
 from campaigns.service.routing import Name, TheDesk, apart
 from campaigns.service.sessions import FORM, HOME, LONGEST
 from campaigns.store import mlflow_folder, mlflow_server
@@ -95,6 +96,12 @@ def history(request: Request, name: Name, desk: TheDesk, user: Reader) -> Respon
         may_undo=kinds if may_record(user) else (),
         has_mlflow=request.app.state.settings.mlflow_url,
     )
+
+
+@router.get("/bench/{name}/readings", dependencies=READS)
+async def readings(name: Name, desk: TheDesk, condition: Number = 1, narrow: Narrow = False) -> Response:
+    """What can be read off the figure, and where; for figure.js."""
+    return Response(await apart(lambda: desk.figure(name, "json", condition, narrow)), media_type="application/json")
 
 
 @router.get("/bench/{name}/mlflow", dependencies=READS)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Typed = Mapping[str, str]
 KEY_FIELD, SEEN_FIELD = "key", "seen_revision"
-STATIC = {"bench.css": "text/css"}
+STATIC = {"bench.css": "text/css", "figure.js": "text/javascript"}
 
 
 class PageRoute(APIRoute):

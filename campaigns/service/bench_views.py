@@ -141,7 +141,7 @@ def bench(state: CampaignState, moved: Sequence[str]) -> Bench:
         answers=tuple(_answers(state)),
         outdated=tuple(moved),
         cells=tuple(
-            _cell_row(cell, outcome) for cell in sorted(state.cells, key=lambda cell: (cell.pressure_kpa, cell.cell_id))
+            cell_row(cell, outcome) for cell in sorted(state.cells, key=lambda cell: (cell.pressure_kpa, cell.cell_id))
         ),
         outcome=outcome.label,
         waiting=_ids(state, "running", "planned"),
@@ -194,7 +194,8 @@ def _answers(state: CampaignState) -> Iterator[Answer]:
         yield Answer(number, title, following, tuple(line for line in lines if line[0] not in TOLD_APART))
 
 
-def _cell_row(cell: Cell, outcome: Outcome) -> CellRow:
+def cell_row(cell: Cell, outcome: Outcome) -> CellRow:
+    """A cell as the table shows it."""
     value = getattr(cell, outcome.name)
     shown = "" if value is None else outcome.text(value)
     alive = outcome.is_life and cell.status in ("running", "stopped") and shown

@@ -6,11 +6,12 @@ revisions in the ledger, and what is kept counts only where they are the same.
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from campaigns.campaign import NAME, Campaign
 from campaigns.events import Event, cells_named, current
@@ -128,16 +129,17 @@ class Desk(Source):
         check_finite([item.model_dump() for item in advice], f"campaign {state.name}")
         return advice
 
-    def figure(self, name: str, kind: ImageKind, number: int = 1) -> bytes:
-        """The picture of the last answer about the campaign's condition `number`; raises `UnknownError`."""
+    def figure(self, name: str, kind: ImageKind | Literal["json"], number: int = 1, narrow: bool = False) -> bytes:
+        """The picture of the last answer about the campaign's condition `number`, or what can be read off it where ("json");
+        raises `UnknownError`."""
         state = self.state(name)
         advice = state.latest.advice if state.latest else ()
         if number > len(advice):
             raise UnknownError(
                 f"campaign {name}: expected an answer about condition {number}; found {len(advice)}. Ask for one first."
             )
-        key = (name, state.revision, kind, number)
-        return self._figures.get(key) or self._figures.put(key, self.alone(lambda: _drawn(state, number, kind)))
+        key = (name, state.revision, kind, number, narrow)
+        return self._figures.get(key) or self._figures.put(key, self.alone(lambda: _drawn(state, number, kind, narrow)))
 
     def alone(self, work: Callable[[], T]) -> T:
         """Do something that fits or draws while nothing else does."""
@@ -188,11 +190,14 @@ class Desk(Source):
         return tuple(self.ledger.revisions().items())
 
 
-def _drawn(state: CampaignState, number: int, kind: ImageKind) -> bytes:
+def _drawn(state: CampaignState, number: int, kind: ImageKind | Literal["json"], narrow: bool) -> bytes:
     from campaigns.figure import draw, image
+    from campaigns.service.bench_figure import readings
 
     assert state.latest is not None
-    return image(draw(state, state.latest.advice[number - 1]), kind)
+    advice = state.latest.advice[number - 1]
+    figure = draw(state, advice, narrow)
+    return json.dumps(readings(figure, state, advice)).encode() if kind == "json" else image(figure, kind)
 
 
 def check_finite(document: Any, what: str) -> None:

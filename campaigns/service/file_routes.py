@@ -15,6 +15,7 @@ from campaigns.service.shapes import ExportPreview, ExportUpload, Imported, Merg
 router = APIRouter(tags=["files"])
 Preview = Annotated[bool, Query(description="Only say what is in the file; nothing is stored.")]
 Number = Annotated[int, Query(ge=1, le=20, description="Of which condition, counted from 1.")]
+Narrow = Annotated[bool, Query(description="Drawn for a phone: the legend below.")]
 SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """A drawing brings its own style attributes; nothing else in it is obeyed."""
 
@@ -61,21 +62,21 @@ def add_export(
 
 
 @router.get("/campaigns/{name}/figure.png", response_class=Response, dependencies=READS, responses=_image("image/png"))
-async def figure_png(name: Name, desk: TheDesk, condition: Number = 1) -> Response:
+async def figure_png(name: Name, desk: TheDesk, condition: Number = 1, narrow: Narrow = False) -> Response:
     """The picture of the last answer."""
-    return await _figure(desk, name, "png", condition)
+    return await _figure(desk, name, "png", condition, narrow)
 
 
 @router.get(
     "/campaigns/{name}/figure.svg", response_class=Response, dependencies=READS, responses=_image("image/svg+xml")
 )
-async def figure_svg(name: Name, desk: TheDesk, condition: Number = 1) -> Response:
+async def figure_svg(name: Name, desk: TheDesk, condition: Number = 1, narrow: Narrow = False) -> Response:
     """The picture of the last answer."""
-    return await _figure(desk, name, "svg", condition)
+    return await _figure(desk, name, "svg", condition, narrow)
 
 
-async def _figure(desk: Desk, name: str, kind: Literal["png", "svg"], condition: int) -> Response:
-    content = await apart(lambda: desk.figure(name, kind, condition))
+async def _figure(desk: Desk, name: str, kind: Literal["png", "svg"], condition: int, narrow: bool) -> Response:
+    content = await apart(lambda: desk.figure(name, kind, condition, narrow))
     media_type = {"png": "image/png", "svg": "image/svg+xml"}[kind]
     headers = {"Content-Security-Policy": SVG_POLICY, "Cache-Control": "private, no-cache"}
     return Response(content, media_type=media_type, headers=headers)
