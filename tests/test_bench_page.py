@@ -185,12 +185,17 @@ def test_the_path_of_a_person_at_the_bench_without_javascript(browser: Browser, 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_pages_are_accessible_and_as_wide_as_the_screen(browser: Browser, lab: Lab, scheme: str, width: int) -> None:
+def test_pages_are_accessible_and_as_wide_as_the_screen(
+    browser: Browser, lab: Lab, scheme: str, width: int, tmp_path: Path
+) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page = entered(browser, lab, color_scheme=scheme, viewport={"width": width, "height": 844}, bypass_csp=True)
-    for path in ("/bench", "/bench/many", "/bench/many/history", "/bench/compare?name=a&name=many", "/bench/none"):
+    asked = ("upload", "withdrawal?cell_id=c1", "undo?revision=2")
+    paths = ("/bench", "/bench/many", "/bench/many/history", "/bench/compare?name=a&name=many", "/bench/none")
+    for path in (*paths, *(f"/bench/a/{each}" for each in asked)):
         page.goto(path)
+        page.screenshot(path=tmp_path / f"{scheme}-{width}{path.split('?')[0].replace('/', '-')}.png")
         found = Axe().run(page)
         assert found.violations_count == 0, (path, found.generate_report())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path

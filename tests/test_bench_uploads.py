@@ -174,6 +174,7 @@ def test_a_file_from_a_phone_without_javascript(browser: Any, lab: Lab, tmp_path
     page.get_by_label("What it is").select_option("table")
     page.get_by_role("button", name="Look what is in it").click()
     page.screenshot(path=tmp_path / "looked.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("button", name="Record 1 new cell and 1 changed cell").click()
     assert "added 1 cell from t.csv" in page.get_by_role("status").inner_text()
     page.get_by_role("link", name="Add a file").click()
