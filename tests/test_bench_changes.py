@@ -115,6 +115,9 @@ def test_withdrawn_and_brought_back_by_keyboard_without_javascript(browser: Brow
     assert page.get_by_role("link", name="Withdraw c2").is_visible()
 
 
+@pytest.mark.filterwarnings(  # mlflow 3.17 maps its tables so
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+)
 def test_the_history_leads_to_mlflow(folder: Path) -> None:
     client = Client(folder, mlflow_url="https://lab.org/mlflow/")
     with closing(client.desk):
