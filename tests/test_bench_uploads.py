@@ -19,7 +19,7 @@ from campaigns.service.tokens import Role
 from surrogates.errors import UserError
 
 from .browsing import Lab, entered
-from .serving import Client, opened
+from .serving import CONDITION, Client, bearer, opened
 from .test_service_access import LANDT
 
 TABLE = b"cell_id,Pressure (MPa),status,cycle_life_h\nt1,0.03,ended,20\nc1,0.05,ended,31\nc2,0.15,ended,60\n"
@@ -182,3 +182,16 @@ def test_a_file_from_a_phone_without_javascript(browser: Any, lab: Lab, tmp_path
     page.get_by_label("File").set_input_files(large)
     page.get_by_role("button", name="Look what is in it").click()
     assert "at most 1.1 MB" in page.get_by_role("alert").inner_text()
+
+
+def test_behind_a_proxy_a_file_comes_in_from_the_public_address_alone(store: Path) -> None:
+    client = Client(store, "https://bench.lab.org", public_url="https://bench.lab.org")
+    with closing(client.desk):
+        manager = bearer(client.desk.tokens.create("anna", Role.MANAGE))
+        assert client.post("/campaigns", {"name": "a", "condition": CONDITION}, headers=manager).status_code == 201
+        client("POST", "/login", data={"token": client.desk.tokens.create("bob", Role.RECORD)})
+        form = {"csrf_token": client.get("/bench/a/upload").text.split('name="csrf_token" value="')[1].split('"')[0]}
+        form |= {"kind": "table", "key": "key-of-upload", "seen_revision": "1"}
+        for origin, status in (("https://bench.lab.org", 200), ("https://evil.example", 403)):
+            sent = {"files": {"file": ("t.csv", TABLE)}, "headers": {"Origin": origin}}
+            assert client("POST", "/bench/a/upload", data=form, **sent).status_code == status
