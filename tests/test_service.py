@@ -106,6 +106,17 @@ def test_a_request_sent_again_under_its_key_is_carried_out_once(
     assert client.desk.ledger.revisions() == revisions
 
 
+def test_cells_are_created_only_where_one_was_added(client: Client) -> None:
+    def add(*cells: dict[str, object], correct: bool = False) -> int:
+        return client.post("/campaigns/a/cells", {"cells": cells, "correct": correct}).status_code
+
+    client.post("/campaigns/a/cells/c2/withdrawal", {"reason": "twice"})
+    assert [add(CELLS[0]), add(CELLS[1]), add({**CELLS[0], "cycle_life_h": 31}, correct=True)] == [200, 200, 200]
+    assert add(CELLS[2], {**CELLS[2], "cell_id": "x"}) == 201
+    declared = client.get("/openapi.json").json()["paths"]["/campaigns/{name}/cells"]["post"]["responses"]
+    assert declared["200"]["content"] == declared["201"]["content"]
+
+
 def test_what_is_not_there_and_what_stands_otherwise(client: Client) -> None:
     for path in ("/campaigns/none", "/campaigns/a/cells/none", "/campaigns/a/suggestions/latest", "/campaigns/../a"):
         answer = client.get(path)

@@ -33,13 +33,21 @@ def cells(request: Request, name: Name, desk: TheDesk, limit: Limit = 100, offse
     return {"cells": part, "revision": state.revision, **told}
 
 
-@router.post("/campaigns/{name}/cells", status_code=201, response_model=Merged, dependencies=RECORDS, responses=WRITING)
-def add_cells(name: Name, new: NewCells, desk: TheDesk, key: Key) -> Any:
-    """Add cells, all or none; rows that are there already and unchanged are passed over."""
+@router.post(
+    "/campaigns/{name}/cells",
+    status_code=201,
+    response_model=Merged,
+    dependencies=RECORDS,
+    responses=WRITING | {200: {"model": Merged, "description": "No cell was added."}},
+)
+def add_cells(name: Name, new: NewCells, response: Response, desk: TheDesk, key: Key) -> Any:
+    """Add cells, all or none; rows that are there already and unchanged, or withdrawn, are passed over."""
     campaign = desk.campaign(name)
     fixed = campaign.state.fixed
     rows = [{**fixed, **{column: value for column, value in row.items() if value is not None}} for row in new.cells]
     merged = campaign.merge(rows, new.source, correct=new.correct, key=key)
+    if not merged.added:
+        response.status_code = 200
     return Merged.of(desk.state(name), merged)
 
 
