@@ -14,8 +14,7 @@ from campaigns.campaign import Campaign
 from campaigns.ledger import Ledger
 from campaigns.service.tokens import Role, Tokens
 
-from .serving import CELLS, CONDITION
-from .test_service_at_work import served
+from .serving import CELLS, CONDITION, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

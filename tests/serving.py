@@ -1,16 +1,25 @@
-"""The service in this process, asked as over HTTP."""
+"""The service in this process, asked as over HTTP; and in processes of its own, asked over TCP."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
 from campaigns.service.app import create_app
 from campaigns.service.settings import Settings
+
+from .waiting import free_port
 
 CONDITION = {
     "electrode_pair": "Zn||Ti", "electrolyte": "1 M ZnSO4", "current_density": 1.0, "current_density_unit": "mA/cm2",
@@ -53,3 +62,28 @@ def opened(client: Client, name: str = "a") -> None:
     """A campaign with five cells."""
     assert client.post("/campaigns", {"name": name, "condition": CONDITION}).status_code == 201
     assert client.post(f"/campaigns/{name}/cells", {"cells": CELLS}).status_code == 201
+
+
+@contextlib.contextmanager
+def served(
+    store: Path | str, *options: str, port: int | None = None, log: IO[bytes] | None = None
+) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+    """A service of the store, and a client of it; what it tells goes to `log`."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "campaigns.cli", "serve", "--store", str(store), "--port", str(port), *options]
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            for _ in range(300):
+                with contextlib.suppress(httpx.TransportError):
+                    client.get("/openapi.json")
+                    break
+                assert process.poll() is None
+                time.sleep(0.1)
+            yield client, process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)

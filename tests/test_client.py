@@ -23,8 +23,8 @@ from campaigns.ledger import Ledger
 from campaigns.service.tokens import Role, Tokens
 from surrogates.errors import ConflictError, MovedError, TableError, UnavailableError, UnknownError, UserError
 
-from .serving import CELLS, CONDITION
-from .test_service_at_work import free_port, served
+from .serving import CELLS, CONDITION, served
+from .waiting import free_port
 
 TABLE = [{**CONDITION, **cell} for cell in CELLS]
 

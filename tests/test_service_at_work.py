@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from campaigns.ledger import Ledger
 from campaigns.service.tokens import Role, Tokens
 
-from .serving import CELLS, CONDITION, bearer
-from .waiting import free_port
+from .serving import CELLS, CONDITION, bearer, served
 
 pytestmark = pytest.mark.slow
-
-
-@contextlib.contextmanager
-def served(store: Path | str, *options: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    """A service of the store, and a client of it."""
-    port = free_port()
-    command = [sys.executable, "-m", "campaigns.cli", "serve", "--store", str(store), "--port", str(port), *options]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            for _ in range(300):
-                with contextlib.suppress(httpx.TransportError):
-                    client.get("/openapi.json")
-                    break
-                assert process.poll() is None
-                time.sleep(0.1)
-            yield client, process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
 
 
 def test_two_workers_share_the_store_and_end_in_peace(store: Path) -> None:

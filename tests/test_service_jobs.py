@@ -22,8 +22,7 @@ from campaigns.service.runner import Runner
 from campaigns.service.tokens import Role, Tokens
 from surrogates.errors import ConflictError, UnknownError
 
-from .serving import CELLS, CONDITION, Client, bearer, opened
-from .test_service_at_work import served
+from .serving import CELLS, CONDITION, Client, bearer, opened, served
 from .waiting import until
 
 SHORT = {"cells": 2, "campaigns": 2, "seed": 3}

@@ -13,8 +13,7 @@ import pytest
 
 from campaigns.service.tokens import Role
 
-from .serving import CELLS, CONDITION, Client, bearer, opened
-from .test_service_at_work import served
+from .serving import CELLS, CONDITION, Client, bearer, opened, served
 
 
 def test_health_is_told_to_everybody_and_measures_to_readers(store: Path, capfd: pytest.CaptureFixture[str]) -> None:
