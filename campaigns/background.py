@@ -21,6 +21,7 @@ from campaigns.store import mlflow_folder, mlflow_server
 from surrogates.errors import UserError
 
 LOG, LOG_BYTES = "sync.log", 100_000
+NICENESS = 10  # answers to those who wait come first
 
 
 def sync_in_background(store: str | Path, folder: str | Path | None = None) -> None:
@@ -95,6 +96,7 @@ def _write(problems: Iterable[str], log: TextIO) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """`python -m campaigns.background STORE`: sync, unless another sync is at work; problems go to stderr."""
+    os.nice(NICENESS)
     store = os.environ.get("STACKPRESS_LEDGER", arguments[0])
     report = _sync_safely(store, mlflow_folder(arguments[-1]), wait_s=0)
     _write(report.problems, sys.stderr)

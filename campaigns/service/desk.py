@@ -61,7 +61,8 @@ class Kept(Generic[T]):
 class Desk(Source):
     """The store as the service's routes read it: `Campaign`s that share what this process has read and fitted.
 
-    `tokens`: who may ask. All methods may be called by several threads; only those that fit wait for each other.
+    `tokens`: who may ask. All methods may be called by several threads; only those that fit wait for each other, and those that
+    draw.
     """
 
     def __init__(self, store: str) -> None:
@@ -73,7 +74,7 @@ class Desk(Source):
         self._figures: Kept[bytes] = Kept(MOST_FIGURES)
         self._projecting = threading.Lock()
         self._waiting: threading.Timer | None = None
-        self._fitting = threading.RLock()
+        self._fitting, self._drawing = threading.RLock(), threading.Lock()
 
     def names(self) -> tuple[str, ...]:
         """The names of all campaigns, oldest first."""
@@ -139,10 +140,11 @@ class Desk(Source):
                 f"campaign {name}: expected an answer about condition {number}; found {len(advice)}. Ask for one first."
             )
         key = (name, state.revision, kind, number, narrow)
-        return self._figures.get(key) or self._figures.put(key, self.alone(lambda: _drawn(state, number, kind, narrow)))
+        with self._drawing:
+            return self._figures.get(key) or self._figures.put(key, _drawn(state, number, kind, narrow))
 
     def alone(self, work: Callable[[], T]) -> T:
-        """Do something that fits or draws while nothing else does."""
+        """Do something that fits while nothing else does."""
         with self._fitting:
             return work()
 

@@ -76,7 +76,7 @@ async def figure_svg(name: Name, desk: TheDesk, condition: Number = 1, narrow: N
 
 
 async def _figure(desk: Desk, name: str, kind: Literal["png", "svg"], condition: int, narrow: bool) -> Response:
-    content = await apart(lambda: desk.figure(name, kind, condition, narrow))
+    content = await apart(lambda: desk.figure(name, kind, condition, narrow), "draw")
     media_type = {"png": "image/png", "svg": "image/svg+xml"}[kind]
     headers = {"Content-Security-Policy": SVG_POLICY, "Cache-Control": "private, no-cache"}
     return Response(content, media_type=media_type, headers=headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.lowlevel import RunVar
@@ -17,8 +17,8 @@ from campaigns.service.shapes import check_kept
 from surrogates.errors import UserError
 
 T = TypeVar("T")
-FITTING_THREADS = 2
-_few: RunVar[CapacityLimiter] = RunVar("few")
+THREADS = {"fit": 2, "draw": 1}
+_few: RunVar[dict[str, CapacityLimiter]] = RunVar("few")
 OF_A_CELL = ("stopping", "corrections", "withdrawal")
 """What stands after a cell's id in a path."""
 READING = refusals(401, 403, 404, 422, 429, 500, 503)
@@ -48,14 +48,14 @@ def desk_of(request: Request) -> Desk:
     return desk
 
 
-async def apart(work: Callable[[], T]) -> T:
+async def apart(work: Callable[[], T], what: Literal["fit", "draw"] = "fit") -> T:
     """Do what fits or draws in one of a few threads kept for that: readers always find a free one."""
     try:
-        limiter = _few.get()
+        limiters = _few.get()
     except LookupError:
-        limiter = CapacityLimiter(FITTING_THREADS)
-        _few.set(limiter)
-    return await run_sync(work, limiter=limiter)
+        limiters = {each: CapacityLimiter(threads) for each, threads in THREADS.items()}
+        _few.set(limiters)
+    return await run_sync(work, limiter=limiters[what])
 
 
 def _key(

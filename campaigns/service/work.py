@@ -12,10 +12,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
+from campaigns.background import NICENESS
 from campaigns.campaign import Campaign
 from surrogates.errors import UserError
-
-NICENESS = 10  # answers to those who wait come first
 
 
 class Course:

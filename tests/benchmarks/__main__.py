@@ -28,6 +28,9 @@ BENCHMARKS = (
     "history",
     "structure",
     "choosing",
+    "load",
+    "killing",
+    "fuzzing",
 )
 """Modules of this package, each with a function `run` that gives rows."""
 

@@ -138,6 +138,9 @@ SECTIONS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "structure": structure_section,
     "speed": lambda rows: [table(rows)],
     "commands": lambda rows: [table(rows)],
+    "load": lambda rows: [table(rows)],
+    "killing": lambda rows: [table(rows)],
+    "fuzzing": lambda rows: [table(rows)],
 }
 
 
