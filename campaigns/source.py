@@ -37,10 +37,7 @@ class Source:
 
     def advice(self, state: CampaignState, cells: Sequence[Cell], n: int, seed: int) -> tuple[Advice, ...]:
         """The answer about each condition of a campaign, from `cells`: its own and those that inform it."""
-        from optimizer.suggestion import advise
-
-        surrogate = self.surrogate(cells, state.goal.outcomes, state.prior, seed)
-        return tuple(advise(surrogate, condition, state.rig, n, seed, state.goal) for condition in state.conditions)
+        return advice(self.surrogate(cells, state.goal.outcomes, state.prior, seed), state, n, seed)
 
     def project(self) -> None:
         """Bring MLflow up to the ledger once the answer is out, in a process of its own."""
@@ -51,3 +48,10 @@ class Source:
             sync_in_background(self.store)
 
         afterwards(f"sync {self.store}", sync_later)
+
+
+def advice(surrogate: Surrogate, state: CampaignState, n: int, seed: int) -> tuple[Advice, ...]:
+    """The answer of a surrogate about each condition of a campaign."""
+    from optimizer.suggestion import advise
+
+    return tuple(advise(surrogate, condition, state.rig, n, seed, state.goal) for condition in state.conditions)

@@ -65,3 +65,7 @@ class TableError(UserError):
             shown.append(f"  ... and {len(self.problems) - SHOWN} more")
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__("\n".join([f"{source}: {count}; nothing was stored.", *shown]))
+
+    def __reduce__(self) -> tuple[type[TableError], tuple[str, tuple[Problem, ...]]]:
+        """As it comes back from another process: as it was raised there."""
+        return type(self), (self.source, self.problems)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,9 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from campaigns import Campaign
 from campaigns.ledger import Ledger
+from campaigns.service.desk import Desk
+from campaigns.service.fitting import Fitting
 from campaigns.service.tokens import Role, Tokens
+from surrogates.errors import UnavailableError
 
+from .benchmarks import fuzzing, killing, load
 from .serving import CELLS, CONDITION, bearer, served
 
 pytestmark = pytest.mark.slow
@@ -47,6 +54,32 @@ def test_two_workers_share_the_store_and_end_in_peace(store: Path) -> None:
     assert sum(event.kind == "recorded" for event in events) == 80
 
 
+def test_answers_are_computed_in_a_process_that_may_be_killed(store: Path) -> None:
+    with contextlib.closing(Desk(store)) as desk:
+        campaign = Campaign.create("a", CONDITION, store=desk)
+        campaign.add([{**CONDITION, **cell} for cell in CELLS])
+        here = [campaign.advise(seed=seed).advice for seed in (1, 2)]
+        desk.fitting = Fitting()
+        assert desk.advise("a", seed=1).advice == here[0]
+        for process in multiprocessing.active_children():
+            process.kill()
+        with pytest.raises(UnavailableError, match="Ask again"):
+            desk.advise("a", seed=2)
+        assert desk.advise("a", seed=2).advice == here[1]
+    assert not multiprocessing.active_children()
+
+
+def test_many_clients_at_once(store: Path) -> None:
+    rows = load.loaded(str(store), seconds=8, workers=2, thinking_s=0.2, campaigns=4, clients=6)
+    assert {row["what"] for row in rows} >= set(load.SHARES)
+    assert rows[-1]["holds"], rows
+
+
+def test_killed_in_the_middle_of_writes(store: Path) -> None:
+    found = killing.killed(str(store), kills=3)
+    assert found["holds"], found
+
+
 def test_others_are_let_in_only_where_there_is_a_token(store: Path) -> None:
     command = [sys.executable, "-m", "campaigns.cli", "serve", "--store", str(store), "--host", "0.0.0.0"]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -59,14 +92,6 @@ def test_others_are_let_in_only_where_there_is_a_token(store: Path) -> None:
 
 
 def test_schemathesis_finds_nothing(store: Path) -> None:
-    tokens = Tokens(Ledger.open(store))
-    token = tokens.create("anna", Role.MANAGE)
-    limits = ("--requests-per-minute", "10000000", "--failures-per-minute", "10000000", "--longest-stream-s", "0")
-    with served(store, *limits) as (client, _):
-        client.post("/campaigns", json={"name": "zn-ti", "condition": CONDITION}, headers=bearer(token))
-        client.post("/campaigns/zn-ti/cells", json={"cells": CELLS}, headers=bearer(token))
-        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{client.base_url}/openapi.json"]
-        command += ["-H", f"Authorization: Bearer {token}", "--max-examples", "8", "--seed", "1"]
-        command += ["--exclude-checks", "positive_data_acceptance"]  # what a campaign allows, a schema cannot say
-        told = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        assert told.returncode == 0, told.stdout[-5000:]
+    found = fuzzing.asked(str(store), examples=8, seed=1)
+    assert found["holds"], found
+    assert found["cases"] > 300

@@ -27,6 +27,7 @@ from campaigns.service import (
 from campaigns.service.access import READS
 from campaigns.service.delivery import deliverer
 from campaigns.service.desk import Desk
+from campaigns.service.fitting import Fitting
 from campaigns.service.guard import Guard
 from campaigns.service.limiting import Limits
 from campaigns.service.notices import watcher
@@ -91,15 +92,18 @@ def from_environment() -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     import torch
 
+    import campaigns.figure  # noqa: F401  the first reader of a figure need not wait for it
+
     torch.set_num_threads(1)
     desk, settings = app.state.desk, app.state.settings
+    desk.fitting = Fitting()
     beside = (Runner(desk.ledger, settings.store), watcher(desk), deliverer(desk.ledger, settings.private_webhooks))
     for each in beside:
         each.start()
     yield
     for each in beside:
         each.stop()
-    app.state.desk.close()
+    desk.close()
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

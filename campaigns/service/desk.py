@@ -25,6 +25,7 @@ from surrogates.prior import Prior
 
 if TYPE_CHECKING:
     from campaigns.figure import ImageKind
+    from campaigns.service.fitting import Fitting
     from optimizer.advice import Advice, Stopping
     from surrogates.surrogate import Surrogate
 
@@ -61,9 +62,11 @@ class Kept(Generic[T]):
 class Desk(Source):
     """The store as the service's routes read it: `Campaign`s that share what this process has read and fitted.
 
-    `tokens`: who may ask. All methods may be called by several threads; only those that fit wait for each other, and those that
-    draw.
+    `tokens`: who may ask. `fitting`: the process that computes answers; without one they are computed here. All methods
+    may be called by several threads; only those that fit wait for each other, and those that draw.
     """
+
+    fitting: Fitting | None = None
 
     def __init__(self, store: str) -> None:
         super().__init__(store, keep=True)
@@ -124,9 +127,10 @@ class Desk(Source):
         return self._fits.get(key) or self._fits.put(key, super().surrogate(cells, outcomes, prior, seed))
 
     def advice(self, state: CampaignState, cells: Sequence[Cell], n: int, seed: int) -> tuple[Advice, ...]:
-        """As of every `Source`, one at a time: torch would use both cores for each, and readers need the other."""
+        """As of every `Source`, one at a time: each takes a core, and readers need another."""
         with self._fitting:
-            advice = super().advice(state, cells, n, seed)
+            advise = self.fitting.advice if self.fitting else super().advice
+            advice = advise(state, cells, n, seed)
         check_finite([item.model_dump() for item in advice], f"campaign {state.name}")
         return advice
 
@@ -149,10 +153,12 @@ class Desk(Source):
             return work()
 
     def close(self) -> None:
-        """Project what still waits for it, and give the database's connections back."""
+        """Project what still waits for it, and give back the process that fits and the database's connections."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._project_now()
+        if self.fitting:
+            self.fitting.close()
         self.ledger.close()
 
     def project(self) -> None:
