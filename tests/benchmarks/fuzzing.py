@@ -3,6 +3,8 @@
 Nothing may be answered 5xx, and every answer must be one that the document declares. One check is left out,
 `positive_data_acceptance`: what a campaign allows (an id not used yet, one pair in it) a schema cannot say. Closing is
 asked last, by itself: a closed campaign refuses nearly everything else, and little would be tried.
+
+STACKPRESS_BENCH_EXAMPLES    cases an operation, at most (400)
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from campaigns.service.tokens import Role, Tokens
 from ..serving import CELLS, CONDITION, bearer, served
 
 EXAMPLES = int(os.environ.get("STACKPRESS_BENCH_EXAMPLES", "400"))
-"""At most so many cases an operation."""
 LEAST_CASES = 10_000
 UNLIMITED = ("--requests-per-minute", "10000000", "--failures-per-minute", "10000000", "--longest-stream-s", "0")
 CLOSING = "/close$"
@@ -76,6 +77,7 @@ def _run(*arguments: str) -> dict[str, Any]:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "schemathesis.cli", "run", *arguments, "--no-color", "--continue-on-failure"]
         command += ["--exclude-checks", "positive_data_acceptance", "--generation-database", "none"]
+        command += ["--request-timeout", "120"]
         command += ["--report", "json", "--report-json-path", str(report)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if done.returncode:
