@@ -55,7 +55,7 @@ def test_two_workers_share_the_store_and_end_in_peace(store: Path) -> None:
 
 
 def test_answers_are_computed_in_a_process_that_may_be_killed(store: Path) -> None:
-    with contextlib.closing(Desk(store)) as desk:
+    with contextlib.closing(Desk(str(store))) as desk:
         campaign = Campaign.create("a", CONDITION, store=desk)
         campaign.add([{**CONDITION, **cell} for cell in CELLS])
         here = [campaign.advise(seed=seed).advice for seed in (1, 2)]

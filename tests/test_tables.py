@@ -3,6 +3,7 @@
 import datetime
 import io
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -664,3 +665,5 @@ def test_table_errors_keep_their_problems() -> None:
         short(SHORT.replace("300", "-3"))
     problem = caught.value.problems[0]
     assert (caught.value.source, problem.row, problem.column) == ("cells.csv", "row 2", "pressure_kpa")
+    again = pickle.loads(pickle.dumps(caught.value))  # as it comes back from another process
+    assert (str(again), again.problems) == (str(caught.value), caught.value.problems)
