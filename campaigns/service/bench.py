@@ -101,7 +101,9 @@ def history(request: Request, name: Name, desk: TheDesk, user: Reader) -> Respon
 @router.get("/bench/{name}/readings", dependencies=READS)
 async def readings(name: Name, desk: TheDesk, condition: Number = 1, narrow: Narrow = False) -> Response:
     """What can be read off the figure, and where; for figure.js."""
-    return Response(await apart(lambda: desk.figure(name, "json", condition, narrow), "draw"), media_type="application/json")
+    return Response(
+        await apart(lambda: desk.figure(name, "json", condition, narrow), "draw"), media_type="application/json"
+    )
 
 
 @router.get("/bench/{name}/mlflow", dependencies=READS)
