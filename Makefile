@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types wheel-test check bench clean
+.PHONY: demo test lint types audit wheel-test check bench clean
 
 demo: $(READY)
 	$(BIN)/stackpress demo
@@ -19,6 +19,10 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+# Known vulnerabilities in the pinned versions; another service: make audit AUDIT='-s osv'
+audit: $(READY)
+	$(BIN)/python .ci/audit.py $(AUDIT)
 
 # The suite against the built wheel, from a copy of tests/, so that nothing is found that the wheel does not hold.
 wheel-test: $(READY)
