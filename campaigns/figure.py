@@ -33,6 +33,7 @@ from surrogates.outcomes import Outcome, check_outcome, reading
 ImageKind = Literal["png", "svg"]
 KINDS_OF_IMAGE: tuple[ImageKind, ...] = ("png", "svg")
 WIDTH, HEIGHT, DPI = 7.2, 4.6, 200  # inches, inches, dots per inch
+COMPRESSION = 2  # of PNG: a fifth of the time less than by default (6), 7 % larger
 NARROW, LEGEND = 3.6, 1.3  # inches: the width for a phone, and the legend below it
 LEFT, RIGHT, MARGIN, BOTTOM, LABELS = 0.68, 1.8, 0.08, 0.5, 0.3  # inches; the legend stands in RIGHT
 NAME_LENGTH, FOOT = 60, 0.022  # letters; height of planned cells as a fraction of the axes
@@ -128,7 +129,8 @@ def image(figure: Figure, kind: ImageKind) -> bytes:
     """A figure as a PNG or SVG; the same figure gives the same bytes."""
     content = BytesIO()
     with house_style():
-        figure.savefig(content, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+        how: Any = {"metadata": {"Date": None}} if kind == "svg" else {"pil_kwargs": {"compress_level": COMPRESSION}}
+        figure.savefig(content, format=kind, dpi=DPI, **how)
     return content.getvalue()
 
 

@@ -16,7 +16,7 @@ import pytest
 from campaigns import Campaign
 from campaigns.ledger import Ledger
 from campaigns.service.desk import Desk
-from campaigns.service.fitting import Fitting
+from campaigns.service.processes import OwnProcess
 from campaigns.service.tokens import Role, Tokens
 from surrogates.errors import UnavailableError
 
@@ -54,18 +54,22 @@ def test_two_workers_share_the_store_and_end_in_peace(store: Path) -> None:
     assert sum(event.kind == "recorded" for event in events) == 80
 
 
-def test_answers_are_computed_in_a_process_that_may_be_killed(store: Path) -> None:
+def test_answers_and_figures_come_from_processes_that_may_be_killed(store: Path) -> None:
     with contextlib.closing(Desk(str(store))) as desk:
         campaign = Campaign.create("a", CONDITION, store=desk)
         campaign.add([{**CONDITION, **cell} for cell in CELLS])
         here = [campaign.advise(seed=seed).advice for seed in (1, 2)]
-        desk.fitting = Fitting()
+        desk.fitter = OwnProcess("optimizer.suggestion")
         assert desk.advise("a", seed=1).advice == here[0]
         for process in multiprocessing.active_children():
             process.kill()
         with pytest.raises(UnavailableError, match="Ask again"):
             desk.advise("a", seed=2)
         assert desk.advise("a", seed=2).advice == here[1]
+        here_drawn = desk.figure("a", "svg")
+    with contextlib.closing(Desk(str(store))) as desk:
+        desk.drawer = OwnProcess("campaigns.figure")
+        assert desk.figure("a", "svg") == here_drawn
     assert not multiprocessing.active_children()
 
 

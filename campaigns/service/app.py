@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from campaigns.background import NICENESS
 from campaigns.service import (
     bench,
     bench_changes,
@@ -27,10 +28,10 @@ from campaigns.service import (
 from campaigns.service.access import READS
 from campaigns.service.delivery import deliverer
 from campaigns.service.desk import Desk
-from campaigns.service.fitting import Fitting
 from campaigns.service.guard import Guard
 from campaigns.service.limiting import Limits
 from campaigns.service.notices import watcher
+from campaigns.service.processes import OwnProcess
 from campaigns.service.runner import Runner
 from campaigns.service.settings import Settings
 from campaigns.versions import version_of
@@ -92,11 +93,10 @@ def from_environment() -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     import torch
 
-    import campaigns.figure  # noqa: F401  the first reader of a figure need not wait for it
-
     torch.set_num_threads(1)
     desk, settings = app.state.desk, app.state.settings
-    desk.fitting = Fitting()
+    desk.fitter = OwnProcess("optimizer.suggestion", NICENESS)
+    desk.drawer = OwnProcess("campaigns.figure")
     beside = (Runner(desk.ledger, settings.store), watcher(desk), deliverer(desk.ledger, settings.private_webhooks))
     for each in beside:
         each.start()

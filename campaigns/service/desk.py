@@ -17,7 +17,7 @@ from campaigns.campaign import NAME, Campaign
 from campaigns.events import Event, cells_named, current
 from campaigns.history import Line
 from campaigns.service.tokens import Tokens
-from campaigns.source import Source
+from campaigns.source import Source, advice
 from campaigns.state import CampaignState, Suggestion, data_hash, fold
 from surrogates.cells import Cell
 from surrogates.errors import UnknownError, UserError
@@ -25,7 +25,7 @@ from surrogates.prior import Prior
 
 if TYPE_CHECKING:
     from campaigns.figure import ImageKind
-    from campaigns.service.fitting import Fitting
+    from campaigns.service.processes import OwnProcess
     from optimizer.advice import Advice, Stopping
     from surrogates.surrogate import Surrogate
 
@@ -62,11 +62,12 @@ class Kept(Generic[T]):
 class Desk(Source):
     """The store as the service's routes read it: `Campaign`s that share what this process has read and fitted.
 
-    `tokens`: who may ask. `fitting`: the process that computes answers; without one they are computed here. All methods
+    `tokens`: who may ask. `fitter`, `drawer`: processes for answers and figures; without them both are made here. All methods
     may be called by several threads; only those that fit wait for each other, and those that draw.
     """
 
-    fitting: Fitting | None = None
+    fitter: OwnProcess | None = None
+    drawer: OwnProcess | None = None
 
     def __init__(self, store: str) -> None:
         super().__init__(store, keep=True)
@@ -129,10 +130,12 @@ class Desk(Source):
     def advice(self, state: CampaignState, cells: Sequence[Cell], n: int, seed: int) -> tuple[Advice, ...]:
         """As of every `Source`, one at a time: each takes a core, and readers need another."""
         with self._fitting:
-            advise = self.fitting.advice if self.fitting else super().advice
-            advice = advise(state, cells, n, seed)
-        check_finite([item.model_dump() for item in advice], f"campaign {state.name}")
-        return advice
+            if self.fitter is None:
+                found = super().advice(state, cells, n, seed)
+            else:
+                found = self.fitter.do(f"campaign {state.name}", _advised, state, cells, n, seed)
+        check_finite([item.model_dump() for item in found], f"campaign {state.name}")
+        return found
 
     def figure(self, name: str, kind: ImageKind | Literal["json"], number: int = 1, narrow: bool = False) -> bytes:
         """The picture of the last answer about the campaign's condition `number`, or what can be read off it where ("json");
@@ -144,8 +147,13 @@ class Desk(Source):
                 f"campaign {name}: expected an answer about condition {number}; found {len(advice)}. Ask for one first."
             )
         key = (name, state.revision, kind, number, narrow)
+        return self._figures.get(key) or self._drawn_alone(key, state, number, kind, narrow)
+
+    def _drawn_alone(self, key: Hashable, *what: Any) -> bytes:
         with self._drawing:
-            return self._figures.get(key) or self._figures.put(key, _drawn(state, number, kind, narrow))
+            return self._figures.get(key) or self._figures.put(
+                key, self.drawer.do("figure", _drawn, *what) if self.drawer else _drawn(*what)
+            )
 
     def alone(self, work: Callable[[], T]) -> T:
         """Do something that fits while nothing else does."""
@@ -153,12 +161,13 @@ class Desk(Source):
             return work()
 
     def close(self) -> None:
-        """Project what still waits for it, and give back the process that fits and the database's connections."""
+        """Project what still waits for it, and give back the processes and the database's connections."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._project_now()
-        if self.fitting:
-            self.fitting.close()
+        for process in (self.fitter, self.drawer):
+            if process:
+                process.close()
         self.ledger.close()
 
     def project(self) -> None:
@@ -196,6 +205,12 @@ class Desk(Source):
         if state.history == "none":
             return state.revision
         return tuple(self.ledger.revisions().items())
+
+
+def _advised(state: CampaignState, cells: Sequence[Cell], n: int, seed: int) -> tuple[Advice, ...]:
+    from surrogates.surrogate import fit
+
+    return advice(fit(cells, state.goal.outcomes, state.prior, seed), state, n, seed)
 
 
 def _drawn(state: CampaignState, number: int, kind: ImageKind | Literal["json"], narrow: bool) -> bytes:

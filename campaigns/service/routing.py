@@ -17,7 +17,7 @@ from campaigns.service.shapes import check_kept
 from surrogates.errors import UserError
 
 T = TypeVar("T")
-THREADS = {"fit": 2, "draw": 1}
+THREADS = {"fit": 2, "draw": 4}
 _few: RunVar[dict[str, CapacityLimiter]] = RunVar("few")
 OF_A_CELL = ("stopping", "corrections", "withdrawal")
 """What stands after a cell's id in a path."""
