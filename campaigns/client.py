@@ -41,6 +41,7 @@ TIMEOUT_S = 120.0
 ATTEMPTS = 7
 FIRST_WAIT_S, MOST_WAIT_S = 0.25, 30.0
 AGAIN = (429, 502, 503, 504)
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # as OpenSSL says it
 LOOK_EVERY_S = 0.5
 PAGE = 1000
 ERRORS: dict[int, type[UserError]] = {404: UnknownError, 409: ConflictError, 412: MovedError, 503: UnavailableError}
@@ -145,6 +146,11 @@ class Service:
                 wait_s = max(wait_s, min(_retry_after_s(answer), 2 * MOST_WAIT_S))
             except httpx.TransportError as error:
                 problem = str(error) or type(error).__name__
+                if UNTRUSTED in problem:
+                    raise UserError(
+                        f"{self.url}: expected a certificate that this machine trusts; found: {problem}. Name the root "
+                        "certificate of whoever signed it in SSL_CERT_FILE."
+                    ) from None
             if not last:
                 time.sleep(wait_s)
         raise UnavailableError(f"{self.url}: expected a service that answers; found: {problem}. Try again later.")

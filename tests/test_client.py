@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -134,10 +136,19 @@ def losing(target: str, losses: list[int | None]) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with listening(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server of requests, by TLS with a context, on a free port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
+    yield server.server_address[1]
     server.shutdown()
     server.server_close()
     thread.join()
@@ -173,6 +184,30 @@ def test_a_service_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) ->
         connect(f"http://127.0.0.1:{free_port()}").names()
     with pytest.raises(UserError, match="expected an address"):
         Service("bench.lab.org")
+
+
+@contextmanager
+def self_signed(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A server with a certificate that nobody else has signed, and the certificate."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with listening(BaseHTTPRequestHandler, context) as port:
+        yield f"https://127.0.0.1:{port}", certificate
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_certificate_that_nobody_trusts_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT_S", 60)
+    with self_signed(tmp_path) as (url, certificate):
+        with pytest.raises(UserError, match="expected a certificate that this machine trusts.*SSL_CERT_FILE"):
+            connect(url).names()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with pytest.raises(UserError, match="501"):  # trusted, and answered
+            connect(url).names()
 
 
 def test_it_brings_no_server_along() -> None:
