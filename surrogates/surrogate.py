@@ -53,7 +53,7 @@ DRAWS = 2000
 WINDOW_LOSS = 0.05
 SMALL_EFFECT = math.log(1.1)
 NO_EFFECT_CLAIM = 0.6
-WINDOW_DOUBT = 0.1
+WINDOW_DOUBT = 0.05
 EDGE_CLAIM = 0.5
 EDGE_CELLS = 3
 FORETOLD_CELLS = 3
@@ -68,7 +68,7 @@ class Optimum:
     pressure_kpa    the pressure of the highest expected y
     interval_kpa    90 % interval of the best pressure
     window_kpa      pressures whose expected loss against `pressure_kpa` is under 5 %; None where none can be claimed: as long
-                    as it is less than 90 % sure that pressure matters
+                    as it is less than 95 % sure that pressure matters
     median, lower, upper    the curve at `pressure_kpa`, in the outcome's unit (90 %)
     expected_loss   share of the outcome expected to be lost by choosing `pressure_kpa` while the best is not known
     no_effect       probability that pressure changes the outcome's rate by less than 10 % over the range
