@@ -23,6 +23,7 @@ from surrogates import Cell, Condition
 
 from . import postgresql
 from .browsing import Lab, chromium, running_lab
+from .serving import Client, opened
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -53,6 +54,15 @@ def zn_vo2() -> Condition:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "mlruns"
+
+
+@pytest.fixture
+def client(store: Path) -> Iterator[Client]:
+    """Asks a service in this process, which has campaign a."""
+    client = Client(store)
+    with closing(client.desk):
+        opened(client)
+        yield client
 
 
 @pytest.fixture(scope="session")

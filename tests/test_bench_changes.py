@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,6 @@ from .serving import Client, opened
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture
-def client(store: Path) -> Iterator[Client]:
-    client = Client(store)
-    with closing(client.desk):
-        opened(client)
-        yield client
 
 
 def send(client: Client, form: str, seen: int = 2, **fields: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -19,18 +18,10 @@ from campaigns.service.tokens import Role
 from surrogates.errors import UserError
 
 from .browsing import Lab, entered
-from .serving import CONDITION, Client, bearer, opened
+from .serving import CONDITION, Client, bearer
 from .test_service_access import LANDT
 
 TABLE = b"cell_id,Pressure (MPa),status,cycle_life_h\nt1,0.03,ended,20\nc1,0.05,ended,31\nc2,0.15,ended,60\n"
-
-
-@pytest.fixture
-def client(store: Path) -> Iterator[Client]:
-    client = Client(store)
-    with closing(client.desk):
-        opened(client)
-        yield client
 
 
 def look(client: Client, name: str, content: bytes, **said: str) -> httpx.Response:

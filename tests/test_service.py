@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,14 +13,6 @@ import pytest
 from campaigns import Campaign
 
 from .serving import CELLS, CONDITION, Client, bearer, opened
-
-
-@pytest.fixture
-def client(store: Path) -> Iterator[Client]:
-    client = Client(store)
-    with closing(client.desk):
-        opened(client)
-        yield client
 
 
 def test_the_api_and_python_tell_the_same(client: Client, store: Path) -> None:
