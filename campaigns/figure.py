@@ -75,23 +75,24 @@ def draw(state: CampaignState, advice: Advice, narrow: bool = False) -> Figure:
     cells = [c for c in state.cells if (c.electrode_pair, c.electrolyte) == (at.electrode_pair, at.electrolyte)]
     groups = _groups(cells, at, outcome)
     with house_style():
-        width, height, right, below = (
-            (NARROW, HEIGHT + LEGEND, 2 * MARGIN, LEGEND) if narrow else (WIDTH, HEIGHT, RIGHT, 0.0)
-        )
+        right, below = (2 * MARGIN, LEGEND) if narrow else (RIGHT, 0.0)
+        width, height = NARROW if narrow else WIDTH, HEIGHT + below
         figure = FigureCanvasAgg(Figure(figsize=(width, height), dpi=DPI)).figure
         top = _header(figure, advice, outcome) + LABELS
-        foot = below + _footer(figure, state, outcome, len(cells), groups)
-        bottom = BOTTOM + foot
+        bottom = BOTTOM + below + _footer(figure, state, outcome, len(cells), groups)
         size = (1 - (LEFT + right) / width, 1 - (top + bottom) / height)
         axes = figure.add_axes((LEFT / width, bottom / height, *size))
         _set_axes(axes, state, advice, outcome, groups)
         _draw_cells(axes, groups)
         _draw_curves(axes, advice, outcome)
         _draw_choices(axes, advice, outcome)
-        place: Any = {"bbox_to_anchor": (1.02, 1.02)}
-        if narrow:
-            place = {"bbox_to_anchor": (0, foot / height), "bbox_transform": figure.transFigure, "ncols": 2}
-        legend = axes.legend(loc="upper left", frameon=False, handleheight=1.3, **place)
+        beside: Any = {"bbox_to_anchor": (1.02, 1.02)}
+        under: Any = {
+            "bbox_to_anchor": (0, (bottom - BOTTOM) / height),
+            "bbox_transform": figure.transFigure,
+            "ncols": 2,
+        }
+        legend = axes.legend(loc="upper left", frameon=False, handleheight=1.3, **(under if narrow else beside))
         for line in legend.get_lines():
             line.set_markersize(min(line.get_markersize(), 15))
     return figure

@@ -15,6 +15,7 @@ from campaigns.events import Event
 from campaigns.export import fingerprint, put
 from campaigns.history import lines_of
 from campaigns.state import CampaignState, Suggestion, fold
+from campaigns.templating import templates
 from optimizer.advice import Advice, Proposal
 from surrogates.cells import COLUMNS, Cell
 from surrogates.outcomes import Outcome, check_outcome
@@ -79,37 +80,32 @@ def write_report(
 
 def page(events: Sequence[Event], versions: Mapping[str, str], done: Callable[[], None] = lambda: None) -> str:
     """The report as HTML; `versions`: of the programs that write it."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from surrogates.prior_table import GRADES, rows
 
     state = fold(events)
-    environment = Environment(
-        loader=PackageLoader("campaigns"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     same, columns = _columns(state.cells)
-    return environment.get_template("report.html.j2").render(
-        state=state,
-        question=_question(state),
-        cards=list(cards(state)),
-        drawings=list(_drawings(state, events, done)),
-        same=same,
-        columns=[_heading(column) for column in columns],
-        cells=[[_value(cell, column) for column in columns] for cell in _ordered(state.cells)],
-        decisions=list(_decisions(state)),
-        lines=lines_of(events),
-        prior=state.prior,
-        parameters=rows(state.prior),
-        grades=GRADES,
-        remembered=state.prior.remembered[:REMEMBERED],
-        answers=state.suggestions,
-        versions=dict(versions),
-        fingerprint=fingerprint(events),
-        minute=_minute,
+    return (
+        templates("campaigns")
+        .get_template("report.html.j2")
+        .render(
+            state=state,
+            question=_question(state),
+            cards=list(cards(state)),
+            drawings=list(_drawings(state, events, done)),
+            same=same,
+            columns=[_heading(column) for column in columns],
+            cells=[[_value(cell, column) for column in columns] for cell in _ordered(state.cells)],
+            decisions=list(_decisions(state)),
+            lines=lines_of(events),
+            prior=state.prior,
+            parameters=rows(state.prior),
+            grades=GRADES,
+            remembered=state.prior.remembered[:REMEMBERED],
+            answers=state.suggestions,
+            versions=dict(versions),
+            fingerprint=fingerprint(events),
+            minute=_minute,
+        )
     )
 
 

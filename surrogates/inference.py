@@ -215,10 +215,7 @@ def infer(
     """
     basis, generator = Basis.spanning(data.x, prior), torch.Generator().manual_seed(seed)
     setting = _Setting(data, prior, _blocks(prior, own, taught, alone), basis, contact_only, generator)
-    if not len(data):
-        found = setting.from_prior(setting.counts(SECOND_STAGE))
-        return setting.posterior(found, torch.arange(len(found.z)))
-    found = setting.from_prior(setting.counts(FIRST_STAGE))
+    found = setting.from_prior(setting.counts(FIRST_STAGE if len(data) else SECOND_STAGE))
     for _ in range(MAX_ROUNDS):
         if found.effective_size() >= (ENOUGH if careful else QUICK):
             break
@@ -253,7 +250,8 @@ class _Drawn:
 @dataclass(frozen=True)
 class _Particles:
     """N particles after a first look at the readings: z (N, D); `block` (N,), the number of each one's block; `log_prior`
-    (N,), ln of its density there; what they were drawn from, by block."""
+    (N,), ln of its density there; by block ln of its prior probability (`log_shares`), and what its particles were drawn
+    from."""
 
     z: Tensor
     block: Tensor

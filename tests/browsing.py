@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,14 +24,21 @@ Lab = tuple[str, str]
 """The address of a running service, and a token of it."""
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    from playwright.sync_api import sync_playwright
-
+def chromium_program() -> str:
+    """Debian's Chromium; a test that needs it is skipped where there is none."""
     program = shutil.which("chromium")
     if program is None:
+        assert "CI" not in os.environ, "Chromium is always there in CI: see .ci/run"
         pytest.skip("Chromium is not installed")
+    return program
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    program = chromium_program()
     with sync_playwright() as playwright:
         chosen = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield chosen

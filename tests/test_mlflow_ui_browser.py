@@ -5,9 +5,7 @@ The screenshots of each run are in pytest's temporary folder (`--basetemp`), to 
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -69,20 +67,6 @@ def compared(campaigns: dict[str, Campaign]) -> Iterator[str]:
     """The link of `stackpress ui` without names."""
     with ui(campaigns["flat"].store) as link:
         yield link
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        assert "CI" not in os.environ, "Chromium is always there in CI: see .ci/run"
-        pytest.skip("Chromium is not installed")
-    with sync_playwright() as playwright:
-        chosen = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield chosen
-        chosen.close()
 
 
 @pytest.fixture

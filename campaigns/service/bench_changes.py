@@ -12,11 +12,12 @@ from fastapi.concurrency import run_in_threadpool
 from campaigns.edits import no_such_cell
 from campaigns.service.access import Checked, Recorder, User
 from campaigns.service.bench_page import SEEN_FIELD, Sent, Typed, once, page, pages, stored
-from campaigns.service.bench_views import Filled, bench
+from campaigns.service.bench_views import Filled, cell_row
 from campaigns.service.desk import Desk
 from campaigns.service.problems import OneProblem, status_of
 from campaigns.service.routing import Name, TheDesk
 from surrogates.errors import UnknownError, UserError
+from surrogates.outcomes import Outcome, check_outcome
 
 router = pages()
 
@@ -80,9 +81,10 @@ def _undo(desk: Desk, name: str, user: User, typed: Typed) -> Response:
 
 def _withdrawal(desk: Desk, name: str, cell_id: str) -> Question:
     state = desk.state(name)
-    if state.cell(cell_id) is None:
+    found = state.cell(cell_id)
+    if found is None:
         raise no_such_cell(state, cell_id)
-    [cell] = [each for each in bench(state, ()).cells if each.cell_id == cell_id]
+    cell = cell_row(found, Outcome(check_outcome(state.objective)))
     told = ", ".join(part for part in (cell.pressure, cell.status, cell.outcome) if part)
     lines = (
         f"{told}. It leaves the table and the answers; the history keeps it, and undoing brings it back.",

@@ -23,9 +23,10 @@ from campaigns.service.access import FORM_FIELD, User, form_token
 from campaigns.service.bench_views import END_REASONS, Filled, bench
 from campaigns.service.desk import Desk
 from campaigns.service.problems import RefusalError, status_of
+from campaigns.service.routing import printable
 from campaigns.service.sessions import FORM, HOME, LONGEST
-from campaigns.service.shapes import check_kept
 from campaigns.service.tokens import Role
+from campaigns.templating import templates
 from surrogates.errors import ConflictError, UserError
 
 if TYPE_CHECKING:
@@ -76,13 +77,8 @@ def _asked(request: Request) -> str:
 
 async def _sent(request: Request) -> Typed:
     """The fields of a form, as text."""
-    typed = {name: value.strip() for name, value in (await request.form()).items() if isinstance(value, str)}
-    for name, value in typed.items():
-        try:
-            check_kept(value)
-        except ValueError as error:
-            raise UserError(f"{name[:40]}: expected {error}; found others.") from None
-    return typed
+    sent = (await request.form()).items()
+    return {name: printable(name, value.strip()) for name, value in sent if isinstance(value, str)}
 
 
 Sent = Annotated[Typed, Depends(_sent)]
@@ -140,15 +136,7 @@ def page(template: str, user: User | None = None, *, status: int = 200, **shown:
 
 @cache
 def _templates() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("campaigns.service"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("campaigns.service")
     environment.globals |= {"form_field": FORM_FIELD, "new_key": lambda: secrets.token_urlsafe(16)}
     return environment
 

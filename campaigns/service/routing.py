@@ -83,12 +83,17 @@ def _seen(
     return None if if_match in (None, "*") else int(str(if_match).removeprefix("W/").strip('"'))
 
 
-def _cell_id(cell_id: Annotated[str, Path(min_length=1, max_length=100, examples=["zn-ti-001"])]) -> str:
+def printable(name: str, text: str) -> str:
+    """A text that can be stored and shown everywhere; raises `UserError` where it cannot."""
     try:
-        check_kept(cell_id)
+        check_kept(text)
     except ValueError as error:
-        raise UserError(f"cell_id: expected {error}; found {cell_id!r}.") from None
-    return cell_id
+        raise UserError(f"{name[:40]}: expected {error}; found {text[:100]!r}.") from None
+    return text
+
+
+def _cell_id(cell_id: Annotated[str, Path(min_length=1, max_length=100, examples=["zn-ti-001"])]) -> str:
+    return printable("cell_id", cell_id)
 
 
 TheDesk = Annotated[Desk, Depends(desk_of)]
